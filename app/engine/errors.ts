@@ -1,0 +1,87 @@
+/** One problem with a value that failed its schema: where, and what is wrong. `path` reads like `documents.0.name`. */
+export interface Issue {
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Base of every error that a caller of the engine can act on. `code` is stable and part of the outside surface. */
+export abstract class EngineError extends Error {
+  abstract readonly code: string;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+export class UnknownAgentError extends EngineError {
+  readonly code = "not_found";
+  constructor(readonly agent: string) {
+    super(`No agent is named "${agent}". Agents are found in the folder HOLDFAST_AGENTS (app/agents).`);
+  }
+}
+
+export class RunNotFoundError extends EngineError {
+  readonly code = "not_found";
+  constructor(readonly runId: string) {
+    super(`This tenant has no run "${runId}".`);
+  }
+}
+
+export class InvalidInputError extends EngineError {
+  readonly code = "invalid_input";
+  constructor(
+    what: string,
+    readonly issues: readonly Issue[],
+  ) {
+    super(`${what}: ${issues.map((issue) => `${issue.path || "(root)"}: ${issue.message}`).join("; ")}`);
+  }
+}
+
+export class IdempotencyConflictError extends EngineError {
+  readonly code = "idempotency_conflict";
+  constructor(readonly key: string) {
+    super(`The idempotency key "${key}" was used before with another request. Use a new key for a new request.`);
+  }
+}
+
+export class WrongStatusError extends EngineError {
+  readonly code = "wrong_status";
+  constructor(runId: string, status: string, wanted: string) {
+    super(`Run "${runId}" is ${status}; ${wanted}.`);
+  }
+}
+
+/** The engine was stopped (release, drain or fence) while the call waited; the run itself goes on elsewhere. */
+export class EngineStoppedError extends EngineError {
+  readonly code = "draining";
+  constructor() {
+    super("This host is letting the tenant go. Repeat the request.");
+  }
+}
+
+/** Thrown by user code: the step or run fails at once, without further attempts. */
+export class NonRetryableError extends Error {
+  override readonly name: string = "NonRetryableError";
+}
+
+/** Thrown by user code: the next attempt waits for `retryAfterMs` milliseconds instead of the policy's delay. */
+export class RetryAfterError extends Error {
+  override readonly name: string = "RetryAfterError";
+  constructor(
+    message: string,
+    readonly retryAfterMs: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** What agent code catches when a step has failed for good. `cause` is what its last attempt threw. */
+export class StepError extends Error {
+  override readonly name: string = "StepError";
+  constructor(
+    readonly step: string,
+    cause: Error,
+  ) {
+    super(`Step "${step}" failed: ${cause.message}`, { cause });
+  }
+}
