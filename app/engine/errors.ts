@@ -14,32 +14,37 @@ export abstract class EngineError extends Error {
 
 export class UnknownAgentError extends EngineError {
   readonly code = "not_found";
-  constructor(readonly agent: string) {
+  readonly agent: string;
+  constructor(agent: string) {
     super(`No agent is named "${agent}". Agents are found in the folder HOLDFAST_AGENTS (app/agents).`);
+    this.agent = agent;
   }
 }
 
 export class RunNotFoundError extends EngineError {
   readonly code = "not_found";
-  constructor(readonly runId: string) {
+  readonly runId: string;
+  constructor(runId: string) {
     super(`This tenant has no run "${runId}".`);
+    this.runId = runId;
   }
 }
 
 export class InvalidInputError extends EngineError {
   readonly code = "invalid_input";
-  constructor(
-    what: string,
-    readonly issues: readonly Issue[],
-  ) {
+  readonly issues: readonly Issue[];
+  constructor(what: string, issues: readonly Issue[]) {
     super(`${what}: ${issues.map((issue) => `${issue.path || "(root)"}: ${issue.message}`).join("; ")}`);
+    this.issues = issues;
   }
 }
 
 export class IdempotencyConflictError extends EngineError {
   readonly code = "idempotency_conflict";
-  constructor(readonly key: string) {
+  readonly key: string;
+  constructor(key: string) {
     super(`The idempotency key "${key}" was used before with another request. Use a new key for a new request.`);
+    this.key = key;
   }
 }
 
@@ -66,22 +71,19 @@ export class NonRetryableError extends Error {
 /** Thrown by user code: the next attempt waits for `retryAfterMs` milliseconds instead of the policy's delay. */
 export class RetryAfterError extends Error {
   override readonly name: string = "RetryAfterError";
-  constructor(
-    message: string,
-    readonly retryAfterMs: number,
-    options?: ErrorOptions,
-  ) {
+  readonly retryAfterMs: number;
+  constructor(message: string, retryAfterMs: number, options?: ErrorOptions) {
     super(message, options);
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
 /** What agent code catches when a step has failed for good. `cause` is what its last attempt threw. */
 export class StepError extends Error {
   override readonly name: string = "StepError";
-  constructor(
-    readonly step: string,
-    cause: Error,
-  ) {
+  readonly step: string;
+  constructor(step: string, cause: Error) {
     super(`Step "${step}" failed: ${cause.message}`, { cause });
+    this.step = step;
   }
 }

@@ -35,8 +35,10 @@ export interface ObjectStore {
 
 export class PreconditionFailedError extends Error {
   override readonly name = "PreconditionFailedError";
-  constructor(readonly key: string) {
+  readonly key: string;
+  constructor(key: string) {
     super(`The object "${key}" was changed by someone else.`);
+    this.key = key;
   }
 }
 
