@@ -43,7 +43,9 @@ export class IdempotencyConflictError extends EngineError {
   readonly code = "idempotency_conflict";
   readonly key: string;
   constructor(key: string) {
-    super(`The idempotency key "${key}" was used before with another request. Use a new key for a new request.`);
+    super(
+      `The idempotency key "${key}" was used before with another request. Use a new key for a new request.`,
+    );
     this.key = key;
   }
 }

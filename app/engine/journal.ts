@@ -84,7 +84,9 @@ export interface SignalRecord {
   readonly takenBySeq: number | null;
 }
 
-export type RunPatch = Partial<Pick<RunRecord, "status" | "output" | "error" | "startedAt" | "endedAt" | "wakeAt">>;
+export type RunPatch = Partial<
+  Pick<RunRecord, "status" | "output" | "error" | "startedAt" | "endedAt" | "wakeAt">
+>;
 
 /** One change of a tenant's file. The writes of one `append` are committed together or not at all. */
 export type Write =
@@ -118,7 +120,10 @@ export interface Journal {
   runs(filter: RunFilter): Promise<readonly ListedRun[]>;
   /** Runs that have not ended, oldest first. */
   unfinishedRuns(): Promise<readonly RunRecord[]>;
-  history(runId: string, range: { readonly after: number; readonly limit: number }): Promise<readonly HistoryEvent[]>;
+  history(
+    runId: string,
+    range: { readonly after: number; readonly limit: number },
+  ): Promise<readonly HistoryEvent[]>;
   /** Signals of the run that nobody has taken, oldest first. */
   inbox(runId: string): Promise<readonly SignalRecord[]>;
   signalByIdempotencyKey(runId: string, key: string): Promise<SignalRecord | undefined>;

@@ -14,12 +14,17 @@ export function serializeError(thrown: unknown, depth = 0): SerializedError {
   if (!(thrown instanceof Error)) return { name: "Error", message: describe(thrown) };
   const step = "step" in thrown && typeof thrown.step === "string" ? { step: thrown.step } : {};
   const cause =
-    thrown.cause === undefined || depth >= maxCauseDepth ? {} : { cause: serializeError(thrown.cause, depth + 1) };
+    thrown.cause === undefined || depth >= maxCauseDepth
+      ? {}
+      : { cause: serializeError(thrown.cause, depth + 1) };
   return { name: thrown.name, message: thrown.message, ...step, ...cause };
 }
 
 export function reviveError(error: SerializedError): Error {
-  const revived = new Error(error.message, error.cause === undefined ? {} : { cause: reviveError(error.cause) });
+  const revived = new Error(
+    error.message,
+    error.cause === undefined ? {} : { cause: reviveError(error.cause) },
+  );
   revived.name = error.name;
   if (error.step !== undefined) Object.assign(revived, { step: error.step });
   return revived;

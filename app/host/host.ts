@@ -1,0 +1,51 @@
+import type { Durability, RunStatus } from "../engine/journal.ts";
+import type { Runs } from "../engine/runs.ts";
+
+/** A tenant that is open on this host. */
+export interface Tenant {
+  readonly id: string;
+  readonly runs: Runs;
+  /** What this host promises for the tenant when neither agent nor request asks for more. */
+  readonly durability: Durability;
+  /** Resolves once everything committed before the call is durable. Throws NotDurableError. */
+  durable(): Promise<void>;
+}
+
+/** Times are epoch milliseconds. */
+export interface TenantStatus {
+  readonly id: string;
+  readonly state: "open" | "unavailable";
+  /** Why the tenant is unavailable; null when it is open. */
+  readonly reason: string | null;
+  readonly epoch: number | null;
+  readonly host: string | null;
+  readonly region: string | null;
+  readonly sizeBytes: number | null;
+  readonly runs: Readonly<Partial<Record<RunStatus, number>>>;
+  readonly replication: {
+    readonly state: "ok" | "late" | "failing" | "unknown";
+    /** When the oldest write that is not durable yet was committed; null if everything is durable. */
+    readonly oldestUndurableAt: number | null;
+    readonly lastDurableAt: number | null;
+    /** What the last attempt failed with; null if it passed. */
+    readonly error: string | null;
+  };
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** One line for each thing that must hold, e.g. `{name: "litestream", ok: false, detail: "restarting, attempt 3"}`. */
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
+}
+
+export interface Host {
+  readonly id: string;
+  /**
+   * Runs `work` on the tenant, which is opened first if it is not, and is not let go while `work` runs.
+   * Throws TenantUnavailableError, DrainingError.
+   */
+  use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T>;
+  /** Never gated, and never throws for a tenant's or the store's trouble: it tells it. */
+  status(tenantId: string): Promise<TenantStatus>;
+  readiness(): Readiness;
+}

@@ -1,0 +1,40 @@
+/** Base of the errors by which storage refuses: nothing was acknowledged, and the caller may repeat. */
+export abstract class StorageError extends Error {
+  abstract readonly code: "not_durable" | "tenant_unavailable" | "draining";
+  /** After how many seconds a repetition makes sense. */
+  abstract readonly retryAfterSeconds: number;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The gate could not pass: what was written is kept, and will be durable later. */
+export class NotDurableError extends StorageError {
+  readonly code = "not_durable";
+  readonly retryAfterSeconds = 1;
+  constructor(why: string, options?: ErrorOptions) {
+    super(
+      `What this answer rests on is not in object storage yet: ${why}. It is kept; repeat the request with the same idempotency key.`,
+      options,
+    );
+  }
+}
+
+/** The tenant cannot be served here now; every other tenant can. */
+export class TenantUnavailableError extends StorageError {
+  readonly code = "tenant_unavailable";
+  readonly retryAfterSeconds: number;
+  constructor(why: string, options?: ErrorOptions & { readonly retryAfterSeconds?: number }) {
+    super(why, options);
+    this.retryAfterSeconds = options?.retryAfterSeconds ?? 5;
+  }
+}
+
+/** This host is stopping, or was fenced: another one takes over. */
+export class DrainingError extends StorageError {
+  readonly code = "draining";
+  readonly retryAfterSeconds = 1;
+  constructor(why = "This host is stopping") {
+    super(`${why}. Repeat the request: another host, or the next life of this one, will answer.`);
+  }
+}
