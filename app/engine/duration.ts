@@ -1,4 +1,4 @@
-import ms from "ms";
+import ms, { type StringValue } from "ms";
 
 /** Milliseconds, or text like `"15s"`, `"1h"`, `"3 days"`. */
 export type Duration = number | string;
@@ -22,11 +22,14 @@ export function parseDuration(duration: Duration, what: string): number {
   return Math.ceil(parsed);
 }
 
-/** `ms` throws on empty text and answers `undefined` to what it cannot read, although its type denies it. */
+/** `ms` answers `undefined` to a number with a unit that it does not know, although its type denies it. */
 function parseText(text: string): number {
   const trimmed = text.trim();
-  if (trimmed === "") return Number.NaN;
-  return (ms as (value: string) => number | undefined)(trimmed) ?? Number.NaN;
+  return isNumberWithUnit(trimmed) ? ms(trimmed) : Number.NaN;
+}
+
+function isNumberWithUnit(text: string): text is StringValue {
+  return /^-?\d*\.?\d+ *[a-z]*$/i.test(text);
 }
 
 /** Bounded, since the text may come from a request. */
