@@ -1,0 +1,56 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** Litestream 0.5.0 to 0.5.7 lose data or stop silently; no version before this one was tried with the gate. */
+export const oldestLitestream = "0.5.17";
+
+const versionTimeoutMs = 10_000;
+
+/**
+ * The Litestream to run: the configured one, else what `npm run setup` put into `.cache/bin`, else the one on PATH (then
+ * the answer is the bare name). Where a path is configured, no other one is used in its place.
+ * Throws LitestreamBinaryError if there is none, or it does not run, or it is older than `oldestLitestream`.
+ */
+export function findLitestream(configured: string | undefined, projectRoot: string): string {
+  const cached = join(projectRoot, ".cache/bin/litestream");
+  const binary = configured ?? (existsSync(cached) ? cached : "litestream");
+  const version = readVersion(binary);
+  if (isOlder(version, oldestLitestream)) {
+    throw new LitestreamBinaryError(
+      `"${binary}" is Litestream ${version}; ${oldestLitestream} or newer is needed`,
+    );
+  }
+  return binary;
+}
+
+export class LitestreamBinaryError extends Error {
+  override readonly name = "LitestreamBinaryError";
+  constructor(what: string, options?: ErrorOptions) {
+    super(`${what}. Run \`npm run setup\`, or set HOLDFAST_LITESTREAM to the path of a newer one.`, options);
+  }
+}
+
+function readVersion(binary: string): string {
+  let output: string;
+  try {
+    output = execFileSync(binary, ["version"], {
+      encoding: "utf8",
+      timeout: versionTimeoutMs,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+  } catch (cause) {
+    throw new LitestreamBinaryError(`Litestream was not found, or does not run, as "${binary}"`, { cause });
+  }
+  const version = /\d+\.\d+\.\d+/.exec(output)?.[0];
+  if (version === undefined) {
+    throw new LitestreamBinaryError(
+      `"${binary}" does not say which Litestream it is, but "${output.trim()}"`,
+    );
+  }
+  return version;
+}
+
+function isOlder(version: string, than: string): boolean {
+  return version.localeCompare(than, "en", { numeric: true }) < 0;
+}
