@@ -1,0 +1,185 @@
+import { hostname } from "node:os";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { ConfigError } from "../app/config/settings.ts";
+import { loadConfig } from "../app/config.ts";
+
+const secret = "a-token-secret-of-32-bytes-or-more";
+const masterKey = Buffer.alloc(32, 7).toString("base64");
+const otherKey = Buffer.alloc(32, 8).toString("base64");
+const enough = { HOLDFAST_TOKEN_SECRET: secret };
+
+test("a token secret is all that a start needs", () => {
+  expect(loadConfig(enough)).toEqual({
+    production: false,
+    port: 8080,
+    store: { kind: "file", folder: path.resolve(".holdfast/store") },
+    dataFolder: path.resolve(".holdfast/data"),
+    agentsFolder: path.resolve("app/agents"),
+    durability: "replicated",
+    tokenSecrets: [secret],
+    masterKeys: [],
+    advertise: "http://127.0.0.1:8080",
+    region: "local",
+    machine: `${hostname()}:${path.resolve(".holdfast/data")}`,
+    hostTtlMs: 15_000,
+    idleMs: 30_000,
+    litestream: null,
+    logLevel: "info",
+    digestFolder: path.resolve("node_modules"),
+  });
+});
+
+test("every setting of the table is read", () => {
+  expect(
+    loadConfig({
+      PORT: "9000",
+      HOLDFAST_STORE: "s3://bucket/some/prefix/?endpoint=https://fly.storage.tigris.dev&region=auto",
+      HOLDFAST_DATA: "/data",
+      HOLDFAST_AGENTS: "/agents",
+      HOLDFAST_DURABILITY: "local",
+      HOLDFAST_TOKEN_SECRET: `${secret}-new, ${secret}-old`,
+      HOLDFAST_MASTER_KEY: `b:${otherKey},a:${masterKey}`,
+      HOLDFAST_ADVERTISE: "http://10.0.0.1:9000/",
+      HOLDFAST_REGION: "ams",
+      HOLDFAST_HOST_TTL: "3s",
+      HOLDFAST_IDLE: "5 minutes",
+      HOLDFAST_LITESTREAM: "/usr/bin/litestream",
+      HOLDFAST_LOG: "debug",
+      AWS_ACCESS_KEY_ID: "id",
+      AWS_SECRET_ACCESS_KEY: "key",
+      DIGEST_DIR: "/documents",
+      NODE_ENV: "production",
+      FLY_MACHINE_ID: "4d891",
+      HOLDFAST_EXIT_IDLE: "5m",
+    }),
+  ).toEqual({
+    production: true,
+    port: 9000,
+    store: {
+      kind: "s3",
+      bucket: "bucket",
+      prefix: "some/prefix",
+      endpoint: "https://fly.storage.tigris.dev",
+      region: "auto",
+      forcePathStyle: false,
+      credentials: { accessKeyId: "id", secretAccessKey: "key", sessionToken: null },
+    },
+    dataFolder: "/data",
+    agentsFolder: "/agents",
+    durability: "local",
+    tokenSecrets: [`${secret}-new`, `${secret}-old`],
+    masterKeys: [
+      { id: "b", key: Buffer.alloc(32, 8) },
+      { id: "a", key: Buffer.alloc(32, 7) },
+    ],
+    advertise: "http://10.0.0.1:9000",
+    region: "ams",
+    machine: "4d891",
+    hostTtlMs: 3_000,
+    idleMs: 300_000,
+    litestream: "/usr/bin/litestream",
+    logLevel: "debug",
+    digestFolder: "/documents",
+  });
+});
+
+test("the bucket of `fly storage create` is the store when none is named", () => {
+  const config = loadConfig({
+    ...enough,
+    FLY_APP_NAME: "app",
+    FLY_PRIVATE_IP: "fdaa::3",
+    FLY_REGION: "fra",
+    BUCKET_NAME: "tigris-bucket",
+    AWS_ENDPOINT_URL_S3: "https://fly.storage.tigris.dev",
+    AWS_REGION: "auto",
+    AWS_ACCESS_KEY_ID: "id",
+    AWS_SECRET_ACCESS_KEY: "key",
+  });
+  expect(config.store).toMatchObject({
+    bucket: "tigris-bucket",
+    prefix: "",
+    endpoint: "https://fly.storage.tigris.dev",
+    region: "auto",
+    forcePathStyle: false,
+  });
+  expect(config).toMatchObject({ advertise: "http://[fdaa::3]:8080", region: "fra" });
+});
+
+test("an endpoint at a bare address gets the bucket in its path", () => {
+  const credentials = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "key" };
+  const store = (url: string) => loadConfig({ ...enough, ...credentials, HOLDFAST_STORE: url }).store;
+  expect(store("s3://bucket?endpoint=http://127.0.0.1:9000")).toMatchObject({ forcePathStyle: true });
+  expect(store("s3://bucket?endpoint=http://localhost:9000")).toMatchObject({ forcePathStyle: true });
+  expect(store("s3://bucket")).toMatchObject({ forcePathStyle: false, endpoint: null, region: "us-east-1" });
+});
+
+test("a single master key needs no id", () => {
+  expect(loadConfig({ ...enough, HOLDFAST_MASTER_KEY: masterKey }).masterKeys).toEqual([
+    { id: "default", key: Buffer.alloc(32, 7) },
+  ]);
+});
+
+test("an empty setting counts as unset", () => {
+  expect(loadConfig({ ...enough, PORT: "", HOLDFAST_STORE: " ", FLY_APP_NAME: "" }).port).toBe(8080);
+});
+
+test.each([
+  ["HOLDFAST_TOKEN_SECRET", ""],
+  ["HOLDFAST_TOKEN_SECRET", "short-and-secret"],
+  ["HOLDFAST_TOKEN_SECRET", `${secret},short-and-secret`],
+  ["HOLDFAST_TOKEN_SECRET", `${secret},${secret}2,${secret}3`],
+  ["HOLDFAST_MASTER_KEY", "c2hvcnQgYW5kIHNlY3JldA=="],
+  ["HOLDFAST_MASTER_KEY", `${masterKey},${otherKey}`],
+  ["HOLDFAST_MASTER_KEY", `a:${masterKey},a:${otherKey}`],
+  ["PORT", "http"],
+  ["PORT", "65536"],
+  ["PORT", "-1"],
+  ["HOLDFAST_DURABILITY", "eventual"],
+  ["HOLDFAST_HOST_TTL", "soon"],
+  ["HOLDFAST_HOST_TTL", "0s"],
+  ["HOLDFAST_IDLE", "-3s"],
+  ["HOLDFAST_LOG", "loud"],
+  ["HOLDFAST_ADVERTISE", "10.0.0.1:80"],
+  ["HOLDFAST_STORE", "/var/store"],
+  ["HOLDFAST_STORE", "file:"],
+  ["HOLDFAST_STORE", "s3://"],
+  ["HOLDFAST_STORE", "s3://Bucket_Name"],
+  ["HOLDFAST_STORE", "s3://id:short-and-secret@bucket"],
+  ["HOLDFAST_STORE", "s3://bucket/a//b"],
+  ["HOLDFAST_STORE", "s3://bucket?endpoint=storage.example"],
+  ["HOLDFAST_STORE", "s3://bucket?forcePathStyle=yes"],
+  ["HOLDFAST_STORE", "s3://bucket?secret=short-and-secret"],
+])("%s=%s stops the start with one line that names it", (name, value) => {
+  const credentials = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "key" };
+  const problems = problemsOf({ ...enough, ...credentials, [name]: value });
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toMatch(new RegExp(`^${name} .+\\.$`));
+  expect(problems[0]).not.toContain("short-and-secret");
+});
+
+test("all problems show at once, and on Fly each with the command that mends it", () => {
+  const problems = problemsOf({ FLY_APP_NAME: "app", NODE_ENV: "production", PORT: "x" });
+  expect(problems).toHaveLength(4);
+  for (const name of ["PORT", "HOLDFAST_STORE", "HOLDFAST_TOKEN_SECRET", "HOLDFAST_MASTER_KEY"])
+    expect(problems.join("\n")).toContain(`fly secrets set ${name}=`);
+});
+
+test("a bucket without credentials names both variables", () => {
+  const problems = problemsOf({ ...enough, HOLDFAST_STORE: "s3://bucket" });
+  expect(problems.map((line) => line.split(" ")[0])).toEqual(["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
+});
+
+test("production refuses to start without a master key", () => {
+  expect(problemsOf({ ...enough, NODE_ENV: "production" }).join()).toMatch(/^HOLDFAST_MASTER_KEY is not set/);
+});
+
+function problemsOf(environment: NodeJS.ProcessEnv): readonly string[] {
+  try {
+    loadConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
