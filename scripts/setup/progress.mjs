@@ -10,7 +10,7 @@ export class Progress {
   #underWay = new Set();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticker;
-  #overwrites = process.stdout.isTTY === true;
+  #overwrites = process.stdout.isTTY;
 
   /** @param {string} name Stands before every line. */
   constructor(name) {
