@@ -1,0 +1,64 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { ReceivedSignal, SignalOptions } from "./agent.ts";
+import { parseDuration } from "./duration.ts";
+import type { Execution } from "./execution.ts";
+import type { HistoryEvent } from "./journal.ts";
+import type { SignalWaiter } from "./signal-exchange.ts";
+import type { StepIdentity } from "./step-identity.ts";
+
+/** Gives the oldest signal that nobody has taken, waits for one, or gives `null` when the time is up. */
+export async function waitForSignal(
+  execution: Execution,
+  identity: StepIdentity,
+  options: SignalOptions<StandardSchemaV1>,
+): Promise<ReceivedSignal<unknown> | null> {
+  if (typeof options?.signal !== "string" || options.signal === "")
+    throw new TypeError(`step.waitForSignal("${identity.name}") needs { signal: "its name" }.`);
+  const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout, "timeout");
+  const call = execution.replay.ask(identity, "signal");
+  const outcome = call?.outcome;
+  if (outcome) {
+    return await new Promise((resolve) =>
+      execution.replay.settleInOrder(outcome, (event) => resolve(received(event))),
+    );
+  }
+  await execution.replay.frontier(`signal "${identity.name}"`);
+  const event = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
+  return await new Promise((resolve) => execution.replay.deliver(() => resolve(received(event))));
+}
+
+function received(event: HistoryEvent): ReceivedSignal<unknown> | null {
+  return event.kind === "signal.received" ? (event.data as ReceivedSignal<unknown>) : null;
+}
+
+async function waitLive(
+  execution: Execution,
+  identity: StepIdentity,
+  options: SignalOptions<StandardSchemaV1>,
+  timeoutMs: number | null,
+  progress: HistoryEvent | null,
+): Promise<HistoryEvent> {
+  const recordedUntil = (progress?.data as { readonly until: number | null } | undefined)?.until;
+  const until = recordedUntil ?? (timeoutMs === null ? null : execution.clock.now() + timeoutMs);
+  const ended = execution.waits.begin({ kind: "waiting", until });
+  if (progress === null)
+    await execution.record("signal.waiting", identity, { data: { signal: options.signal, until } });
+  return await new Promise((resolve) => {
+    let forgetTimer = (): void => {};
+    const waiter: SignalWaiter = {
+      signal: options.signal,
+      schema: options.schema,
+      identity,
+      settle: resolve,
+    };
+    const leave = execution.signals.join(waiter, () => {
+      ended();
+      forgetTimer();
+    });
+    if (until === null) return;
+    const cancel = execution.clock.setTimer(until, () => {
+      if (leave()) void execution.record("signal.timed_out", identity, {}).then(resolve);
+    });
+    forgetTimer = execution.waits.keep(cancel);
+  });
+}
