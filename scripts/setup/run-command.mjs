@@ -71,12 +71,16 @@ function endGroup(child) {
 }
 
 /**
- * The line that says best why a program failed.
+ * The lines that say best why a program failed, without what npm puts around them.
  *
  * @param {string} output
  */
 function reasonIn(output) {
   const lines = output.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim()]));
-  const errors = lines.filter((line) => /\berror\b/i.test(line) && !/complete log|debug-0\.log/.test(line));
-  return errors.slice(0, 2).join(" ") || lines.at(-1);
+  const errors = lines
+    .filter((line) => /\berror\b/i.test(line))
+    .map((line) => line.replace(/^npm error\s*/, ""))
+    .filter((line) => line !== "" && !/^(code|syscall|errno|path) |^A complete log /.test(line));
+  const reason = errors.slice(0, 2).join(" ") || lines.at(-1);
+  return reason?.replace(/\.$/, "");
 }
