@@ -50,6 +50,18 @@ test("a host that is killed takes its Litestream with it", { timeout }, async ()
   await until("Litestream is gone", async () => !(await isRunning(litestreamPid)));
 });
 
+test(
+  "a host that exits without a stop takes its Litestream with it, setpriv or not",
+  { timeout },
+  async () => {
+    const { host, litestreamPid } = await startHost(pathWithoutSetpriv);
+    const exit = once(host, "exit");
+    host.kill("SIGTERM");
+    expect(await exit).toEqual([3, null]);
+    await until("Litestream is gone", async () => !(await isRunning(litestreamPid)));
+  },
+);
+
 test("a Litestream that was left behind is ended by the next start", { timeout }, async () => {
   const { host, litestreamPid } = await startHost(pathWithoutSetpriv);
   await kill(host);
