@@ -4,6 +4,12 @@ export interface StoredObject {
   readonly etag: string;
 }
 
+/** No store takes a larger object, whole, in one put. */
+export const maxObjectBytes = 64 * 1024 * 1024;
+
+/** A list that would be longer fails, so that a forgotten prefix cannot fill the memory. */
+export const maxListedKeys = 1_000_000;
+
 /** No condition means: overwrite. */
 export type PutCondition =
   | { readonly ifMatch: string; readonly ifNoneMatch?: never }
@@ -20,7 +26,8 @@ export interface ObjectStore {
   /**
    * Throws PreconditionFailedError if the condition does not hold (an update of a missing object included), and
    * StoreUnavailableError when the answer is not known: the put may then have been applied, or be applied later.
-   * Conditional puts are never repeated by the implementation.
+   * Conditional puts are never repeated by the implementation. A tag is taken as it was given by this store; it is not
+   * comparable with another's.
    */
   put(key: string, body: Uint8Array | string, condition?: PutCondition): Promise<{ readonly etag: string }>;
   /** Deleting what is not there succeeds. Throws StoreUnavailableError. */
@@ -44,7 +51,4 @@ export class PreconditionFailedError extends Error {
 
 export class StoreUnavailableError extends Error {
   override readonly name = "StoreUnavailableError";
-  constructor(what: string, options?: ErrorOptions) {
-    super(what, options);
-  }
 }
