@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { z } from "zod";
+
+import { waitUntilReady } from "../dev/readiness.ts";
+import { makeWayIn } from "../dev/way-in.ts";
+import { DemoError } from "./demo-error.ts";
+import type { DemoFolder } from "./demo-folder.ts";
+import { drawUp, type Ledger } from "./ledger.ts";
+import { progressOf } from "./progress.ts";
+import type { ProgressBar } from "./progress-bar.ts";
+import { type HistoryRow, type Run, RunsClient } from "./runs-client.ts";
+import { childrenOf, killAtOnce, wipe } from "./sudden-death.ts";
+import { beginLife, type LogEvent, type WorkerLife } from "./worker-life.ts";
+
+export interface DrillOptions {
+  /** The worker's main module. */
+  readonly script: string;
+  readonly folder: DemoFolder;
+  /** For the worker; the drill adds port, store and data folder. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly tenant: string;
+  readonly tokenSecret: string;
+  readonly say: (line: string) => void;
+  readonly bar: () => ProgressBar;
+  /** Told of each worker as it starts, so that a Ctrl+C ends it too. */
+  readonly onLife: (life: WorkerLife) => void;
+}
+
+export interface DrillResult {
+  readonly run: Run;
+  readonly history: readonly HistoryRow[];
+  readonly ledger: Ledger;
+  /** What the second life logged when it opened the tenant. */
+  readonly opened: LogEvent;
+}
+
+const startMs = 30_000;
+const resumeMs = 60_000;
+const halfMs = 120_000;
+const deathMs = 10_000;
+const drainMs = 30_000;
+const pollMs = 100;
+/** After the restart the run is left alone for so long before anyone asks for it. */
+const aloneMs = 2_000;
+
+/**
+ * Starts a run of `digest`, kills worker and Litestream half-way, deletes the data folder, starts the worker again, lets it
+ * be, and then follows the run to its end. Throws DemoError if a stage does not come about.
+ */
+export async function drill(options: DrillOptions): Promise<DrillResult> {
+  const { folder, say, tenant, tokenSecret } = options;
+
+  const first = await begin(options, 1);
+  const client = new RunsClient(await makeWayIn({ url: first.url, tenant, tokenSecret }));
+  const { id } = await client.start("digest", {}, randomUUID());
+  say(`Run ${id} of the agent digest has started.`);
+  const before: HistoryRow[] = [];
+  await follow({ ...options, life: first.life, client, id, rows: before, timeoutMs: halfMs }, isHalfWay);
+
+  const killedAt = await killHalfWay(first.life);
+  say("SIGKILL to the worker and to Litestream, half-way.");
+  await wipe(folder.data);
+  say("The data folder is deleted. What is left is the object store.");
+
+  const second = await begin(options, 2);
+  say("The worker runs again. Nobody calls: its log tells what it does.");
+  const opened = await second.life.first("tenant.opened", resumeMs);
+  say(
+    `    ${tenant} was opened, epoch ${told(opened, "epoch")}, restored in ${told(opened, "restoreMs")} ms.`,
+  );
+  const resumed = await second.life.first("run.resumed", resumeMs);
+  say(`    The run goes on, with ${told(resumed, "replayed")} rows of history replayed.`);
+  await sleep(aloneMs);
+
+  const askedAgainAt = Date.now();
+  say("Only now the history is asked for again:");
+  const again = new RunsClient(await makeWayIn({ url: second.url, tenant, tokenSecret }));
+  const history: HistoryRow[] = [];
+  await follow(
+    { ...options, life: second.life, client: again, id, rows: history, timeoutMs: halfMs },
+    hasEnded,
+  );
+  const run = await again.run(id);
+  if (run.status !== "completed")
+    throw new DemoError(`The run ended as ${run.status}: ${JSON.stringify(run.error)}`);
+
+  const exit = await second.life.process.stop(drainMs);
+  if (exit.code !== 0)
+    throw new DemoError(`The worker did not stop properly on SIGTERM: ${JSON.stringify(exit)}`);
+  return { run, history, opened, ledger: drawUp(before, history, { killedAt, askedAgainAt }) };
+}
+
+async function begin(
+  { folder, script, environment, say, onLife }: DrillOptions,
+  count: number,
+): Promise<{ readonly life: WorkerLife; readonly url: string }> {
+  const life = beginLife({
+    script,
+    environment: { ...environment, PORT: "0", HOLDFAST_STORE: folder.store, HOLDFAST_DATA: folder.data },
+    logFile: join(folder.path, `worker-${count}.log`),
+  });
+  onLife(life);
+  const { port } = z.looseObject({ port: z.number() }).parse(await life.first("listening", startMs));
+  const url = `http://127.0.0.1:${port}`;
+  if (!(await waitUntilReady(url, AbortSignal.timeout(startMs)))) {
+    throw new DemoError(`The worker was not ready within ${startMs / 1000} s: ${url}/readyz says why.`);
+  }
+  life.assertAlive();
+  if (count === 1) say(`The worker runs at ${url}, its store is ${folder.storeName}.`);
+  return { life, url };
+}
+
+/** Adds to `rows` what the answers show, until `isEnough`. */
+async function follow(
+  options: {
+    readonly life: WorkerLife;
+    readonly client: RunsClient;
+    readonly id: string;
+    readonly rows: HistoryRow[];
+    readonly timeoutMs: number;
+    readonly bar: () => ProgressBar;
+  },
+  isEnough: (rows: readonly HistoryRow[]) => boolean,
+): Promise<void> {
+  const { life, client, id, rows } = options;
+  const bar = options.bar();
+  const deadline = performance.now() + options.timeoutMs;
+  try {
+    for (;;) {
+      life.assertAlive();
+      rows.push(...(await client.historyAfter(id, rows.at(-1)?.seq ?? 0)));
+      const { done, total } = progressOf(rows);
+      bar.update(done, total, rows.at(-1)?.name ?? "");
+      if (isEnough(rows)) return;
+      if (performance.now() > deadline) {
+        throw new DemoError(
+          `The run did not get far enough within ${options.timeoutMs / 1000} s: ${done} steps.`,
+        );
+      }
+      await sleep(pollMs);
+    }
+  } finally {
+    bar.end();
+  }
+}
+
+/** When the last of them was dead. */
+async function killHalfWay(life: WorkerLife): Promise<number> {
+  const { pid } = life.process;
+  const litestream = life.events("litestream.started").at(-1)?.["pid"];
+  const doomed = new Set([pid, ...childrenOf(pid), ...(typeof litestream === "number" ? [litestream] : [])]);
+  if (doomed.size < 2) throw new DemoError("No Litestream was found among the worker's children.");
+  await killAtOnce([...doomed], deathMs);
+  await life.process.exited;
+  return Date.now();
+}
+
+function isHalfWay(rows: readonly HistoryRow[]): boolean {
+  if (hasEnded(rows))
+    throw new DemoError("The run ended before it could be killed half-way: give it more documents.");
+  const { done, total } = progressOf(rows);
+  return total !== undefined && done >= total / 2;
+}
+
+function hasEnded(rows: readonly HistoryRow[]): boolean {
+  return /^run\.(?:completed|failed|cancelled)$/.test(rows.at(-1)?.kind ?? "");
+}
+
+function told(event: LogEvent, field: string): string {
+  const value = event[field];
+  if (typeof value !== "number") return "?";
+  return String(Math.round(value));
+}
