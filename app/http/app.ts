@@ -1,0 +1,56 @@
+import { Hono, type MiddlewareHandler } from "hono";
+import type { Logger } from "pino";
+import type { Host } from "../host/host.ts";
+import { pageRoutes } from "../ui/page.ts";
+import { authenticate } from "./authenticate.ts";
+import { healthRoutes } from "./health.ts";
+import type { Metrics } from "./metrics.ts";
+import { observe } from "./observe.ts";
+import { HttpProblem, problemCode, problemResponse } from "./problems.ts";
+import type { HttpEnv } from "./request-context.ts";
+import { runRoutes } from "./runs.ts";
+import { signalRoutes } from "./signals.ts";
+import { startRoutes } from "./start.ts";
+import { tenantRoutes } from "./tenant.ts";
+
+export interface AppParts {
+  readonly host: Host;
+  /** Any of them may have signed a token. */
+  readonly tokenSecrets: readonly string[];
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+/** Everything that is reachable from outside. A request is authenticated, read, placed, answered and gated, in this order. */
+export function createApp({ host, tokenSecrets, metrics, log }: AppParts): Hono<HttpEnv> {
+  const app = new Hono<HttpEnv>();
+  app.onError((error, c) => {
+    if (problemCode(error) === "internal")
+      log.error({ err: error, requestId: c.var.requestId }, "a request failed");
+    return problemResponse(error, c.var.requestId);
+  });
+  app.notFound((c) => {
+    const problem = new HttpProblem("not_found", `There is no ${c.req.method} ${c.req.path.slice(0, 200)}.`);
+    return problemResponse(problem, c.var.requestId);
+  });
+
+  app.use(observe(metrics, log));
+  app.use(errorsOnly);
+  app.route("/", pageRoutes());
+  app.route("/", healthRoutes(host, metrics));
+  app.use("/v1/*", authenticate(tokenSecrets));
+  app.route("/v1", startRoutes(host));
+  app.route("/v1", runRoutes(host));
+  app.route("/v1", signalRoutes(host));
+  app.route("/v1", tenantRoutes(host));
+  return app;
+}
+
+/** Hono hands only errors to `onError`; a thrown string would end the request without an answer. */
+const errorsOnly: MiddlewareHandler = async (_c, next) => {
+  try {
+    await next();
+  } catch (thrown) {
+    throw thrown instanceof Error ? thrown : new Error("What was thrown is no error", { cause: thrown });
+  }
+};

@@ -1,0 +1,90 @@
+import type { z } from "zod";
+import type { Issue } from "../engine/errors.ts";
+import { HttpProblem } from "./problems.ts";
+
+export const maxBodyBytes = 1024 * 1024;
+
+/** Deeper values overflow the stack of whatever walks them, JSON.stringify included. */
+export const maxJsonDepth = 500;
+
+/**
+ * The body as `schema` takes it, whatever its content type says: `curl -d` calls everything a form. Throws HttpProblem:
+ * `too_large`, `bad_request` if it is no JSON, `invalid_input` with the issues if it is other JSON.
+ */
+export async function readBody<Schema extends z.ZodType>(
+  request: Request,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const result = schema.safeParse(parseJson(await readText(request)));
+  if (result.success) return result.data;
+  const issues = result.error.issues.flatMap(readIssue);
+  throw new HttpProblem(
+    "invalid_input",
+    `The body is invalid: ${issues.map((issue) => `${issue.path || "(root)"}: ${issue.message}`).join("; ")}.`,
+    { issues },
+  );
+}
+
+/** Counts what arrives, since a chunked body does not tell its length. */
+async function readText(request: Request): Promise<string> {
+  const tooLarge = new HttpProblem("too_large", `A body may have ${maxBodyBytes} bytes at most.`);
+  if (Number(request.headers.get("content-length") ?? 0) > maxBodyBytes) throw tooLarge;
+  if (request.body === null) return "";
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = request.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch(refuseBroken);
+    if (done) break;
+    size += value.length;
+    if (size > maxBodyBytes) throw tooLarge;
+    chunks.push(value);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks, size));
+  } catch {
+    throw new HttpProblem("bad_request", "The body is not UTF-8.");
+  }
+}
+
+function refuseBroken(): never {
+  throw new HttpProblem("bad_request", "The body broke off.");
+}
+
+function parseJson(text: string): unknown {
+  if (text.trim() === "") throw new HttpProblem("bad_request", "The body must be JSON; it is empty.");
+  if (text.length > 2 * maxJsonDepth && isDeeperThan(text, maxJsonDepth))
+    throw new HttpProblem("bad_request", `The body nests more than ${maxJsonDepth} levels deep.`);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HttpProblem("bad_request", `The body is not JSON: ${firstLine((error as Error).message)}.`);
+  }
+}
+
+/** Brackets inside of strings do not count. Of text that is no JSON the answer means nothing. */
+function isDeeperThan(text: string, limit: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text[index];
+    if (character === '"') inString = !inString;
+    else if (inString && character === "\\") index += 1;
+    else if (!inString && (character === "[" || character === "{")) depth += 1;
+    else if (!inString && (character === "]" || character === "}")) depth -= 1;
+    if (depth > limit) return true;
+  }
+  return false;
+}
+
+function firstLine(message: string): string {
+  return message.split("\n", 1)[0]?.slice(0, 200) ?? "";
+}
+
+function readIssue(issue: z.core.$ZodIssue): readonly Issue[] {
+  const path = issue.path.map(String);
+  if (issue.code !== "unrecognized_keys") return [{ path: path.join("."), message: issue.message }];
+  return issue.keys
+    .slice(0, 20)
+    .map((key) => ({ path: [...path, key.slice(0, 100)].join("."), message: "Unknown key" }));
+}

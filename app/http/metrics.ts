@@ -1,0 +1,45 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+export interface Metrics {
+  /** Others register here too; `/metrics` shows it in the order of registration. */
+  readonly registry: Registry;
+  /** `read` gives the seconds since the oldest write that is not durable yet was committed, 0 if there is none. */
+  readReplicationLag(read: () => number): void;
+  readonly httpRequests: Counter<"method" | "route" | "status">;
+  readonly httpDuration: Histogram<"method" | "route">;
+}
+
+/** The replication lag comes first: it is what an operator must see before anything else. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  let replicationLagSeconds = (): number => 0;
+  const replicationLag: Gauge = new Gauge({
+    name: "holdfast_replication_lag_seconds",
+    help: "Seconds since the oldest write that is not durable yet was committed; 0 when everything is durable.",
+    registers,
+    collect: () => replicationLag.set(replicationLagSeconds()),
+  });
+  const httpRequests = new Counter({
+    name: "holdfast_http_requests_total",
+    help: "Answered requests.",
+    labelNames: ["method", "route", "status"] as const,
+    registers,
+  });
+  const httpDuration = new Histogram({
+    name: "holdfast_http_request_duration_seconds",
+    help: "From a request's headers to its answer, the wait for durability included.",
+    labelNames: ["method", "route"] as const,
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
+    registers,
+  });
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    readReplicationLag(read) {
+      replicationLagSeconds = read;
+    },
+    httpRequests,
+    httpDuration,
+  };
+}

@@ -1,0 +1,41 @@
+import { randomUUID } from "node:crypto";
+import type { Context, MiddlewareHandler } from "hono";
+import { routePath } from "hono/route";
+import type { Logger } from "pino";
+import type { Metrics } from "./metrics.ts";
+import type { HttpEnv } from "./request-context.ts";
+
+/** Gives every request an id, and counts, times and logs its answer. The query is never logged: it may hold a token. */
+export function observe(metrics: Metrics, log: Logger): MiddlewareHandler<HttpEnv> {
+  return async (c, next) => {
+    const startedAt = performance.now();
+    const requestId = readRequestId(c);
+    c.set("requestId", requestId);
+    await next();
+    const { method, path } = c.req;
+    const { status, headers } = c.res;
+    headers.set("x-request-id", requestId);
+    headers.set("x-content-type-options", "nosniff");
+    headers.set("cache-control", "no-store");
+
+    const seconds = (performance.now() - startedAt) / 1000;
+    const labels = { method: knownMethods.has(method) ? method : "other", route: routeOf(c) };
+    metrics.httpRequests.inc({ ...labels, status: String(status) });
+    metrics.httpDuration.observe(labels, seconds);
+    log.debug({ requestId, method, path, status, ms: Math.round(seconds * 1000) }, "answered");
+  };
+}
+
+/** Labels of metrics are kept for ever, so that no client may invent one. */
+const knownMethods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+function routeOf(c: Context): string {
+  const route = routePath(c, -1);
+  return route.endsWith("*") ? "unmatched" : route;
+}
+
+/** A caller's own id is kept if it is harmless in a log and in a header. */
+function readRequestId(c: Context): string {
+  const given = c.req.header("x-request-id");
+  return given !== undefined && /^[\w.-]{1,128}$/.test(given) ? given : randomUUID();
+}

@@ -1,0 +1,38 @@
+import type { Context, MiddlewareHandler } from "hono";
+import type { Host } from "../host/host.ts";
+import { gate } from "./gate.ts";
+import { HttpProblem } from "./problems.ts";
+import type { HttpEnv } from "./request-context.ts";
+
+/**
+ * Runs the rest of the request on the tenant's open file, and sends its answer through the gate. Both are one middleware,
+ * so that no route can have a tenant without a gate.
+ */
+export function place(host: Host): MiddlewareHandler<HttpEnv> {
+  return async (c, next) => {
+    await host.use(tenantOf(c), async (tenant) => {
+      c.set("tenant", tenant);
+      await next();
+      await gate(c, tenant);
+    });
+  };
+}
+
+/** The tenant that the token is for, or that an operator names. Throws HttpProblem. */
+export function tenantOf(c: Context<HttpEnv>): string {
+  const { claims } = c.var;
+  const named = c.req.header("holdfast-tenant");
+  if (claims.tenant === null && !claims.scopes.has("operator"))
+    throw new HttpProblem("forbidden", "The token is for no tenant, and only an operator's may go without.");
+  if (claims.tenant !== null && named !== undefined && named !== claims.tenant)
+    throw new HttpProblem("forbidden", "The token is for another tenant than `Holdfast-Tenant` names.");
+  const tenant = claims.tenant ?? named;
+  if (tenant === undefined)
+    throw new HttpProblem("bad_request", "An operator names the tenant in the header `Holdfast-Tenant`.");
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(tenant))
+    throw new HttpProblem(
+      "bad_request",
+      "A tenant's name is 1 to 63 of a-z 0-9 -, and starts with a letter or a digit.",
+    );
+  return tenant;
+}

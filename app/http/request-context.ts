@@ -1,0 +1,17 @@
+import type { Durability } from "../engine/journal.ts";
+import type { Tenant } from "../host/host.ts";
+import type { Claims } from "./token.ts";
+
+/** What the steps of a request hand on to the next one, in the order in which they are set. */
+export interface HttpEnv {
+  Variables: {
+    /** Set by `observe`. */
+    requestId: string;
+    /** Set by `authenticate`; routes without a tenant have none. */
+    claims: Claims;
+    /** Set by `place`. */
+    tenant: Tenant;
+    /** Set by a route whose answer asks for more than its tenant does. */
+    durability: Durability | undefined;
+  };
+}

@@ -1,0 +1,176 @@
+import {
+  IdempotencyConflictError,
+  InvalidInputError,
+  RunNotFoundError,
+  UnknownAgentError,
+  WrongStatusError,
+} from "../../app/engine/errors.ts";
+import {
+  hasEnded,
+  type Durability,
+  type HistoryEvent,
+  type ListedRun,
+  type RunFilter,
+} from "../../app/engine/journal.ts";
+import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
+import type { Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
+
+/** What each call of the fake does can be replaced, so that a test can make it fail, wait or be counted. */
+export class FakeHost implements Host {
+  readonly id = "host-1";
+  readonly tenants = new Map<string, FakeRuns>();
+  durability: Durability = "replicated";
+  durable: (tenantId: string) => Promise<void> = async () => {};
+  refusal: Error | undefined = undefined;
+  ready = true;
+  /** How many `use` calls are under way. */
+  inUse = 0;
+
+  async use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T> {
+    if (this.refusal !== undefined) throw this.refusal;
+    this.inUse += 1;
+    try {
+      return await work({
+        id: tenantId,
+        runs: this.runs(tenantId),
+        durability: this.durability,
+        durable: () => this.durable(tenantId),
+      });
+    } finally {
+      this.inUse -= 1;
+    }
+  }
+
+  runs(tenantId: string): FakeRuns {
+    const runs = this.tenants.get(tenantId) ?? new FakeRuns();
+    this.tenants.set(tenantId, runs);
+    return runs;
+  }
+
+  async status(tenantId: string): Promise<TenantStatus> {
+    return {
+      id: tenantId,
+      state: this.refusal === undefined ? "open" : "unavailable",
+      reason: this.refusal?.message ?? null,
+      epoch: 3,
+      host: this.id,
+      region: "ams",
+      sizeBytes: 4096,
+      runs: { running: 1 },
+      replication: {
+        state: "failing",
+        oldestUndurableAt: 0,
+        lastDurableAt: null,
+        error: "no route to the store",
+      },
+    };
+  }
+
+  readiness(): Readiness {
+    return { ready: this.ready, checks: [{ name: "litestream", ok: this.ready, detail: "" }] };
+  }
+}
+
+/** Two agents: `echo` takes anything, `greet` takes `{name}`. Runs go on only when a test says so. */
+export class FakeRuns implements Runs {
+  readonly started: ListedRun[] = [];
+  readonly events = new Map<string, HistoryEvent[]>();
+  /** Waits of `ended` that are under way. */
+  waiting = 0;
+  readonly #signals = new Map<string, string>();
+  readonly #ends = new EventTarget();
+
+  async start(request: StartRequest): Promise<{ run: ListedRun; created: boolean }> {
+    if (!["echo", "greet"].includes(request.agent)) throw new UnknownAgentError(request.agent);
+    if (request.agent === "greet" && !hasName(request.input))
+      throw new InvalidInputError("Input", [{ path: "name", message: "expected text" }]);
+    const fingerprint = JSON.stringify(request.input) ?? "";
+    const earlier = this.started.find(
+      (run) => request.idempotencyKey !== undefined && run.idempotencyKey === request.idempotencyKey,
+    );
+    if (earlier !== undefined && earlier.fingerprint !== fingerprint)
+      throw new IdempotencyConflictError(request.idempotencyKey ?? "");
+    if (earlier !== undefined) return { run: earlier, created: false };
+    const run: ListedRun = {
+      id: `run-${String(this.started.length + 1).padStart(6, "0")}`,
+      agent: request.agent,
+      version: null,
+      status: "queued",
+      durability: request.durability ?? "local",
+      input: request.input,
+      output: undefined,
+      error: null,
+      parent: null,
+      idempotencyKey: request.idempotencyKey ?? null,
+      fingerprint,
+      createdAt: 1_000,
+      startedAt: null,
+      endedAt: null,
+      wakeAt: request.delayMs === undefined ? null : 1_000 + request.delayMs,
+      updatedAt: 1_000,
+    };
+    this.started.push(run);
+    return { run, created: true };
+  }
+
+  async get(runId: string): Promise<ListedRun> {
+    const run = this.started.find((candidate) => candidate.id === runId);
+    if (run === undefined) throw new RunNotFoundError(runId);
+    return run;
+  }
+
+  async list({ agent, status, before, limit }: RunFilter): Promise<readonly ListedRun[]> {
+    return this.started
+      .filter((run) => agent === undefined || run.agent === agent)
+      .filter((run) => status === undefined || run.status === status)
+      .filter((run) => before === undefined || run.id < before)
+      .toReversed()
+      .slice(0, limit);
+  }
+
+  async history(
+    runId: string,
+    { after, limit }: { after: number; limit: number },
+  ): Promise<readonly HistoryEvent[]> {
+    await this.get(runId);
+    return (this.events.get(runId) ?? []).filter((event) => event.seq > after).slice(0, limit);
+  }
+
+  async signal(runId: string, request: SignalRequest): Promise<{ id: string; created: boolean }> {
+    const run = await this.get(runId);
+    if (hasEnded(run.status)) throw new WrongStatusError(runId, run.status, "it takes no signals");
+    const key = `${runId} ${request.idempotencyKey ?? Math.random()}`;
+    const earlier = this.#signals.get(key);
+    if (earlier !== undefined) return { id: earlier, created: false };
+    const id = `signal-${this.#signals.size + 1}`;
+    this.#signals.set(key, id);
+    return { id, created: true };
+  }
+
+  async ended(runId: string, timeoutMs: number): Promise<ListedRun> {
+    const run = await this.get(runId);
+    if (hasEnded(run.status)) return run;
+    this.waiting += 1;
+    try {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, timeoutMs);
+        this.#ends.addEventListener(runId, () => (clearTimeout(timer), resolve()), { once: true });
+      });
+    } finally {
+      this.waiting -= 1;
+    }
+    return this.get(runId);
+  }
+
+  change(runId: string, patch: Partial<ListedRun>): void {
+    const index = this.started.findIndex((run) => run.id === runId);
+    const run = this.started[index];
+    if (run === undefined) throw new RunNotFoundError(runId);
+    this.started[index] = { ...run, ...patch };
+    if (hasEnded(this.started[index].status)) this.#ends.dispatchEvent(new Event(runId));
+  }
+}
+
+function hasName(input: unknown): boolean {
+  return typeof input === "object" && input !== null && "name" in input && typeof input.name === "string";
+}

@@ -1,0 +1,55 @@
+import { pino } from "pino";
+import { createApp } from "../../app/http/app.ts";
+import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
+import { signToken } from "../../app/http/token.ts";
+import { FakeHost } from "../fakes/host.ts";
+
+export const secret = "the-secret-of-these-tests-is-32-bytes-long";
+export const oldSecret = "the-secret-before-that-is-32-bytes-long-too";
+
+export interface Client {
+  readonly host: FakeHost;
+  readonly metrics: Metrics;
+  /** What was logged, one JSON text a line. */
+  readonly logged: string[];
+  /** Sends a request with a token of tenant `acme` that may do all of `runs:*`; `headers` may replace it. */
+  send(path: string, request?: ClientRequest): Promise<Response>;
+}
+
+export interface ClientRequest {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Text goes as it is, anything else as JSON. */
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+/** The whole app on a fake host. */
+export async function createClient(): Promise<Client> {
+  const host = new FakeHost();
+  const metrics = createMetrics();
+  const logged: string[] = [];
+  const log = pino({ level: "debug" }, { write: (line: string) => void logged.push(line) });
+  const app = createApp({ host, tokenSecrets: [secret, oldSecret], metrics, log });
+  const headers = await bearer({ tenant: "acme", scope: "runs:read runs:write" });
+  return {
+    host,
+    metrics,
+    logged,
+    async send(path, request = {}) {
+      const { body } = request;
+      return app.request(path, {
+        method: request.method ?? (body === undefined ? "GET" : "POST"),
+        headers: { ...headers, ...request.headers },
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        ...(request.signal === undefined ? {} : { signal: request.signal }),
+      });
+    },
+  };
+}
+
+/** The header of a token that holds for a minute. */
+export async function bearer(claims: { tenant?: string; scope: string }): Promise<{ authorization: string }> {
+  const token = await signToken({ ...claims, sub: "test", expiresIn: "1m" }, secret);
+  return { authorization: `Bearer ${token}` };
+}
