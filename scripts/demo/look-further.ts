@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 
 import { projectFolder } from "../dev/project-folder.ts";
-import { curlStart, pageLink, shellQuoted, type WayIn } from "../dev/way-in.ts";
+import { pageLink, shellQuoted, type WayIn } from "../dev/way-in.ts";
 import type { DemoFolder } from "./demo-folder.ts";
 
 /** What a person can do with what the demo left: open the page, ask with curl, open the file with SQLite, clean up. */
@@ -18,9 +18,7 @@ export async function lookFurther(options: {
   const authorization = shellQuoted(`authorization: Bearer ${wayIn.token}`);
   const sql =
     "SELECT seq, kind, name, datetime(at / 1000, 'unixepoch') AS at FROM history ORDER BY seq LIMIT 20";
-  const remove = folder.store.startsWith("s3:")
-    ? `aws s3 rm --recursive ${shellQuoted(folder.storeName)}; rm -r ${shellQuoted(relative(projectFolder, folder.path))}`
-    : `rm -r ${shellQuoted(relative(projectFolder, folder.path))}`;
+  const removeFolder = `rm -r ${shellQuoted(relative(projectFolder, folder.path))}`;
   return [
     `The whole digest   ${digestFile}`,
     ...(file === undefined
@@ -29,9 +27,15 @@ export async function lookFurther(options: {
     `Serve it again     HOLDFAST_STORE=${shellQuoted(folder.store)} HOLDFAST_DATA=${shellQuoted(folder.data)} PORT=${new URL(wayIn.url).port} npm run dev`,
     `  then the page    ${pageLink(wayIn)}`,
     `  the history      curl -sS -H ${authorization} ${shellQuoted(`${wayIn.url}/v1/runs/${runId}/history`)}`,
-    `  another run      ${curlStart(wayIn, "digest", { documents: ["hono/README.md"] })}`,
-    `Remove it          ${remove}`,
+    `Remove it          ${[...removeFromS3(folder), removeFolder].join(" && ")}`,
   ].join("\n");
+}
+
+function removeFromS3({ store, storeName }: DemoFolder): readonly string[] {
+  if (!store.startsWith("s3:")) return [];
+  const endpoint = new URLSearchParams(store.split("?")[1]).get("endpoint");
+  const at = endpoint === null ? "" : ` --endpoint-url ${shellQuoted(endpoint)}`;
+  return [`aws s3 rm --recursive${at} ${shellQuoted(storeName)}`];
 }
 
 /** The file that the last epoch left. Values in it are sealed with the master key; names, kinds and times are clear. */

@@ -14,7 +14,8 @@ export function progressBar(out: NodeJS.WriteStream): ProgressBar {
   let lastPercent = -1;
   const redraw = (line: string): void => {
     if (line === shown) return;
-    out.write(`\r\u001B[2K${line.slice(0, Math.max(20, out.columns - 1))}`);
+    // A terminal that does not tell its width says 0.
+    out.write(`\r\u001B[2K${line.slice(0, (out.columns || 80) - 1)}`);
     shown = line;
   };
   return {
