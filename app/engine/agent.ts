@@ -54,7 +54,7 @@ export interface Step {
   /** `time` is a Date, epoch milliseconds or an ISO 8601 string. */
   sleepUntil(name: string, time: Date | number | string): Promise<void>;
   /** The oldest signal of that name that no step has taken, also one that came early; `null` when the time is up. */
-  waitForSignal<Schema extends StandardSchemaV1 = StandardSchemaV1<unknown>>(
+  waitForSignal<Schema extends StandardSchemaV1 = StandardSchemaV1>(
     name: string,
     options: SignalOptions<Schema>,
   ): Promise<ReceivedSignal<StandardSchemaV1.InferOutput<Schema>> | null>;
@@ -83,7 +83,7 @@ export interface Agent<Schema extends StandardSchemaV1 = StandardSchemaV1> {
   readonly input: Schema;
   readonly retry: RetryPolicy;
   readonly durability: Durability | null;
-  readonly handler: (context: RunContext<StandardSchemaV1.InferOutput<Schema>>) => Promise<unknown> | unknown;
+  readonly handler: (context: RunContext<StandardSchemaV1.InferOutput<Schema>>) => unknown;
 }
 
 /**
@@ -92,7 +92,7 @@ export interface Agent<Schema extends StandardSchemaV1 = StandardSchemaV1> {
  */
 export function defineAgent<Schema extends StandardSchemaV1>(
   options: AgentOptions<Schema>,
-  handler: (context: RunContext<StandardSchemaV1.InferOutput<Schema>>) => Promise<unknown> | unknown,
+  handler: (context: RunContext<StandardSchemaV1.InferOutput<Schema>>) => unknown,
 ): Agent<Schema> {
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(options.id))
     throw new RangeError(`The agent id ${JSON.stringify(options.id)} must be 1 to 64 of A-Z a-z 0-9 . _ -`);

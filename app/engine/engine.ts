@@ -9,7 +9,7 @@ import {
 } from "./errors.ts";
 import { Execution } from "./execution.ts";
 import { hasEnded, type Durability, type HistoryEvent, type Journal, type ListedRun } from "./journal.ts";
-import type { RunFilter, RunRecord, SignalRecord } from "./journal.ts";
+import type { RunFilter, RunRecord, RunStatus, SignalRecord } from "./journal.ts";
 import { asRecorded, fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { EngineLog } from "./log.ts";
@@ -26,6 +26,8 @@ export interface EngineOptions {
   readonly durability: Durability;
   /** Ids that sort by the time of their making (UUID version 7). */
   readonly newId: () => string;
+  /** Told when a run could not be taken up: the tenant should be opened anew. */
+  readonly onTrouble: (error: unknown) => void;
 }
 
 /** What a tenant's runs are up to, for whoever decides whether the tenant may be let go. */
@@ -37,6 +39,9 @@ export interface EngineActivity {
   /** When the earliest wait of any run is over; null if none waits for a time. */
   readonly nextWakeAt: number | null;
 }
+
+/** A tenant with a run whose agent is missing is looked at so often: the next deploy may bring the agent back. */
+const agentRecheckMs = 10 * 60_000;
 
 /** So many rows are read at a time when a run's history is loaded. */
 const historyPage = 5_000;
@@ -99,7 +104,10 @@ export class Engine implements Runs {
     return await this.#options.journal.history(runId, range);
   }
 
-  async signal(runId: string, request: SignalRequest): Promise<{ readonly id: string; readonly created: boolean }> {
+  async signal(
+    runId: string,
+    request: SignalRequest,
+  ): Promise<{ readonly id: string; readonly created: boolean }> {
     const key = request.idempotencyKey ?? null;
     return await this.#signals.run(`${runId} ${key ?? ""}`, async () => {
       const run = await this.get(runId);
@@ -107,12 +115,14 @@ export class Engine implements Runs {
         const known = await this.#options.journal.signalByIdempotencyKey(runId, key);
         if (known !== undefined) {
           const same =
-            known.name === request.name && fingerprint(known.payload ?? null) === fingerprint(request.payload ?? null);
+            known.name === request.name &&
+            fingerprint(known.payload ?? null) === fingerprint(request.payload ?? null);
           if (!same) throw new IdempotencyConflictError(key);
           return { id: known.id, created: false };
         }
       }
-      if (hasEnded(run.status)) throw new WrongStatusError(runId, run.status, "a run that has ended takes no signals");
+      if (hasEnded(run.status))
+        throw new WrongStatusError(runId, run.status, "a run that has ended takes no signals");
       await this.#live.get(runId)?.signals.check(request.name, request.payload);
       const signal = {
         id: this.#options.newId(),
@@ -145,24 +155,44 @@ export class Engine implements Runs {
     }
   }
 
+  /** Runs that have not ended and that something can be done for. */
+  get unfinished(): number {
+    return this.#live.size + this.#held.size + this.#loading.size;
+  }
+
+  /** The runs in memory, by status. */
+  countLive(): ReadonlyMap<RunStatus, number> {
+    const counts = new Map<RunStatus, number>([["queued", this.#held.size]]);
+    for (const { status } of this.#live.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
+    return counts;
+  }
+
   activity(): EngineActivity {
     const live = [...this.#live.values()];
-    const wakes = [...live, ...this.#held.values()].flatMap(({ wakeAt }) => (wakeAt === null ? [] : [wakeAt]));
+    const wakes = [...live, ...this.#held.values()].flatMap(({ wakeAt }) =>
+      wakeAt === null ? [] : [wakeAt],
+    );
     return {
-      unfinished: this.#live.size + this.#held.size + this.#loading.size,
-      running: this.#loading.size + live.filter(({ status }) => status === "running" || status === "queued").length,
+      unfinished: this.unfinished,
+      running:
+        this.#loading.size + live.filter(({ status }) => status === "running" || status === "queued").length,
       nextWakeAt: wakes.length === 0 ? null : Math.min(...wakes),
     };
   }
 
-  /** Takes no more work, lets attempts that are under way reach their end within `graceMs`, and forgets every run. */
-  async stop(graceMs: number): Promise<void> {
+  /**
+   * Takes no more work, lets attempts that are under way reach their end within `graceMs`, and forgets every run. Gives
+   * what was left to do.
+   */
+  async stop(graceMs: number): Promise<EngineActivity> {
     this.#stopped = true;
     for (const { cancel } of this.#held.values()) cancel();
-    this.#held.clear();
     await Promise.all([...this.#live.values()].map((execution) => execution.stop(graceMs)));
+    const left = this.activity();
+    this.#held.clear();
     this.#live.clear();
     for (const runId of this.#listeners.keys()) this.#announce(runId);
+    return left;
   }
 
   async #create(
@@ -202,14 +232,17 @@ export class Engine implements Runs {
     const { clock, agents, log } = this.#options;
     const agent = agents.get(run.agent);
     if (agent === undefined) {
-      log.error({ run: run.id, agent: run.agent }, "a run waits: its agent is not in the agents' folder any more");
-      this.#held.set(run.id, { wakeAt: null, cancel: () => {} });
+      log.error(
+        { run: run.id, agent: run.agent },
+        "a run waits: its agent is not in the agents' folder any more",
+      );
+      this.#held.set(run.id, { wakeAt: clock.now() + agentRecheckMs, cancel: () => {} });
       return;
     }
     if (run.status === "queued" && run.wakeAt !== null && run.wakeAt > clock.now()) {
       const cancel = clock.setTimer(run.wakeAt, () => {
         this.#held.delete(run.id);
-        void this.#load(run, agent);
+        this.#load(run, agent).catch(this.#options.onTrouble);
       });
       this.#held.set(run.id, { wakeAt: run.wakeAt, cancel });
       return;
@@ -250,20 +283,26 @@ export class Engine implements Runs {
       },
     });
     this.#live.set(run.id, execution);
-    void execution.start();
+    execution.start().catch(this.#options.onTrouble);
     return execution;
   }
 
   async #wholeHistory(runId: string): Promise<readonly HistoryEvent[]> {
     const all: HistoryEvent[] = [];
     for (;;) {
-      const page = await this.#options.journal.history(runId, { after: all.at(-1)?.seq ?? 0, limit: historyPage });
+      const page = await this.#options.journal.history(runId, {
+        after: all.at(-1)?.seq ?? 0,
+        limit: historyPage,
+      });
       all.push(...page);
       if (page.length < historyPage) return all;
     }
   }
 
-  #nextSettling(runId: string, deadline: number): { readonly promise: Promise<void>; readonly forget: () => void } {
+  #nextSettling(
+    runId: string,
+    deadline: number,
+  ): { readonly promise: Promise<void>; readonly forget: () => void } {
     let settle = (): void => {};
     const promise = new Promise<void>((resolve) => (settle = resolve));
     const listeners = this.#listeners.get(runId) ?? new Set();

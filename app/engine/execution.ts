@@ -87,7 +87,10 @@ export class Execution {
   /** Calls the agent's function and sees it through to the run's end. */
   async start(): Promise<void> {
     if (this.#seq === 0) {
-      const started = this.#event("run.started", noPlace, 0, { agent: this.run.agent, input: this.run.input });
+      const started = this.#event("run.started", noPlace, 0, {
+        agent: this.run.agent,
+        input: this.run.input,
+      });
       void this.#append([started], { status: "running", startedAt: started.event.at, wakeAt: null });
     }
     const ending = await this.#callAgent();
@@ -117,7 +120,10 @@ export class Execution {
         await this.#ports.journal.durable();
         if (this.#state === "running") return;
       } catch (error) {
-        this.#ports.log.warn({ err: error, run: this.run.id }, "a step waits: what it rests on is not durable yet");
+        this.#ports.log.warn(
+          { err: error, run: this.run.id },
+          "a step waits: what it rests on is not durable yet",
+        );
         await new Promise<void>((resolve) => this.clock.setTimer(this.clock.now() + gateRetryMs, resolve));
       }
     }
@@ -167,7 +173,9 @@ export class Execution {
       log: this.#agentLog(),
     };
     try {
-      return { output: asRecorded(await this.agent.handler(context), `The output of agent "${this.agent.id}"`) };
+      return {
+        output: asRecorded(await this.agent.handler(context), `The output of agent "${this.agent.id}"`),
+      };
     } catch (thrown) {
       return { thrown };
     }
@@ -220,7 +228,8 @@ export class Execution {
   #append(writes: readonly Write[], patch: RunPatch | null): Promise<void> {
     if (patch?.status !== undefined) this.#status = patch.status;
     if (patch?.wakeAt !== undefined) this.#wakeAt = patch.wakeAt;
-    const patchWrite: readonly Write[] = patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
+    const patchWrite: readonly Write[] =
+      patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
     return this.#runLog.append([...writes, ...patchWrite]);
   }
 

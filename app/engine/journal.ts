@@ -3,15 +3,17 @@ import type { SerializedError } from "./serialized-error.ts";
 /** `replicated`: nothing is acknowledged before it is in object storage. `local`: the crash window is the replication lag. */
 export type Durability = "replicated" | "local";
 
-export type RunStatus =
-  | "queued"
-  | "running"
-  | "sleeping"
-  | "waiting"
-  | "paused"
-  | "completed"
-  | "failed"
-  | "cancelled";
+export const runStatuses = [
+  "queued",
+  "running",
+  "sleeping",
+  "waiting",
+  "paused",
+  "completed",
+  "failed",
+  "cancelled",
+] as const;
+export type RunStatus = (typeof runStatuses)[number];
 
 /** Statuses that no event changes any more. */
 export const endedStatuses = ["completed", "failed", "cancelled"] as const satisfies readonly RunStatus[];

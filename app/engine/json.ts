@@ -10,14 +10,18 @@ export class NotJsonError extends Error {
  * `undefined` stays `undefined`.
  */
 export function asRecorded(value: unknown, what: string): unknown {
-  if (value === undefined || value === null || typeof value === "string" || typeof value === "boolean") return value;
+  if (value === undefined || value === null || typeof value === "string" || typeof value === "boolean")
+    return value;
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    throw new NotJsonError(`${what} cannot be recorded as JSON: ${(error as Error).message}`, { cause: error });
+    throw new NotJsonError(`${what} cannot be recorded as JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
-  if (text === undefined) throw new NotJsonError(`${what} cannot be recorded as JSON: it is a ${typeof value}.`);
+  if (text === undefined)
+    throw new NotJsonError(`${what} cannot be recorded as JSON: it is a ${typeof value}.`);
   return JSON.parse(text);
 }
 

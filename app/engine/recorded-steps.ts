@@ -35,7 +35,12 @@ export class RecordedSteps {
       const meaning = kindOfEvent[event.kind];
       if (meaning === undefined) continue;
       const key = identityKey(event);
-      const call = this.#calls.get(key) ?? { kind: meaning.call, outcome: null, progress: null, asked: false };
+      const call = this.#calls.get(key) ?? {
+        kind: meaning.call,
+        outcome: null,
+        progress: null,
+        asked: false,
+      };
       this.#calls.set(key, call);
       if (meaning.settles) {
         call.outcome = event;

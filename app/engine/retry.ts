@@ -34,17 +34,21 @@ export function retryPolicy(options: RetryOptions | undefined, base: RetryPolicy
   return {
     maxAttempts,
     delayMs: options.delay === undefined ? base.delayMs : parseDuration(options.delay, "retry.delay"),
-    maxDelayMs: options.maxDelay === undefined ? base.maxDelayMs : parseDuration(options.maxDelay, "retry.maxDelay"),
+    maxDelayMs:
+      options.maxDelay === undefined ? base.maxDelayMs : parseDuration(options.maxDelay, "retry.maxDelay"),
     backoff: options.backoff ?? base.backoff,
   };
 }
 
-export type RetryDecision =
-  | { readonly kind: "again"; readonly at: number }
-  | { readonly kind: "exhausted" };
+export type RetryDecision = { readonly kind: "again"; readonly at: number } | { readonly kind: "exhausted" };
 
 /** What follows a failed attempt (the first is 1); `now` and the answer's `at` are epoch milliseconds. */
-export function decideRetry(policy: RetryPolicy, attempt: number, thrown: unknown, now: number): RetryDecision {
+export function decideRetry(
+  policy: RetryPolicy,
+  attempt: number,
+  thrown: unknown,
+  now: number,
+): RetryDecision {
   if (thrown instanceof NonRetryableError || thrown instanceof NotJsonError) return { kind: "exhausted" };
   if (attempt >= policy.maxAttempts) return { kind: "exhausted" };
   if (thrown instanceof RetryAfterError) return { kind: "again", at: now + Math.max(0, thrown.retryAfterMs) };

@@ -64,7 +64,8 @@ export class SignalExchange {
   async #match(): Promise<void> {
     if (this.#matching) return;
     this.#matching = true;
-    for (let pair = this.#nextPair(); pair !== undefined; pair = this.#nextPair()) await this.#take(pair.entry, pair.signal);
+    for (let pair = this.#nextPair(); pair !== undefined; pair = this.#nextPair())
+      await this.#take(pair.entry, pair.signal);
     this.#matching = false;
   }
 
@@ -80,7 +81,8 @@ export class SignalExchange {
     const { waiter } = entry;
     this.#inbox.splice(this.#inbox.indexOf(signal), 1);
     const checked = await payloadFor(waiter, signal);
-    const take = (event: HistoryEvent) => [{ kind: "take-signal", signalId: signal.id, bySeq: event.seq }] as const;
+    const take = (event: HistoryEvent) =>
+      [{ kind: "take-signal", signalId: signal.id, bySeq: event.seq }] as const;
     if ("issues" in checked) {
       // It came before anybody waited for it, so nobody could refuse it at the door.
       const data = { signal: signal.name, issues: checked.issues };

@@ -42,10 +42,12 @@ export async function runAttempts<Result>(
     await execution.effectsAllowed();
     const row = await execution.attempt(async () => {
       const result = await tryOnce(execution, identity, attempt, timeoutMs, fn);
-      if ("value" in result) return await execution.record("step.completed", identity, { attempt, data: result.value });
+      if ("value" in result)
+        return await execution.record("step.completed", identity, { attempt, data: result.value });
       const next = decideRetry(policy, attempt, result.thrown, execution.clock.now());
       const error = serializeError(result.thrown);
-      if (next.kind === "exhausted") return await execution.record("step.failed", identity, { attempt, data: error });
+      if (next.kind === "exhausted")
+        return await execution.record("step.failed", identity, { attempt, data: error });
       return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
     });
     if (row.kind === "step.retrying") {
@@ -62,7 +64,11 @@ export async function runAttempts<Result>(
   }
 }
 
-function settle(event: HistoryEvent, resolve: (value: unknown) => void, reject: (error: Error) => void): void {
+function settle(
+  event: HistoryEvent,
+  resolve: (value: unknown) => void,
+  reject: (error: Error) => void,
+): void {
   if (event.kind === "step.completed") resolve(event.data);
   else reject(new StepError(event.name, reviveError(event.data as SerializedError)));
 }

@@ -11,7 +11,7 @@ export async function waitForSignal(
   execution: Execution,
   identity: StepIdentity,
   options: SignalOptions<StandardSchemaV1>,
-): Promise<ReceivedSignal<unknown> | null> {
+): Promise<ReceivedSignal<never> | null> {
   if (typeof options?.signal !== "string" || options.signal === "")
     throw new TypeError(`step.waitForSignal("${identity.name}") needs { signal: "its name" }.`);
   const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout, "timeout");
@@ -27,8 +27,8 @@ export async function waitForSignal(
   return await new Promise((resolve) => execution.replay.deliver(() => resolve(received(event))));
 }
 
-function received(event: HistoryEvent): ReceivedSignal<unknown> | null {
-  return event.kind === "signal.received" ? (event.data as ReceivedSignal<unknown>) : null;
+function received(event: HistoryEvent): ReceivedSignal<never> | null {
+  return event.kind === "signal.received" ? (event.data as ReceivedSignal<never>) : null;
 }
 
 async function waitLive(

@@ -2,10 +2,15 @@ import type { Execution } from "./execution.ts";
 import type { StepIdentity } from "./step-identity.ts";
 
 /** `until` is asked once, when the sleep is recorded; a replay sleeps until the moment that was recorded. */
-export async function sleepUntil(execution: Execution, identity: StepIdentity, until: () => number): Promise<void> {
+export async function sleepUntil(
+  execution: Execution,
+  identity: StepIdentity,
+  until: () => number,
+): Promise<void> {
   const call = execution.replay.ask(identity, "sleep");
   const outcome = call?.outcome;
-  if (outcome) return await new Promise<void>((resolve) => execution.replay.settleInOrder(outcome, () => resolve()));
+  if (outcome)
+    return await new Promise<void>((resolve) => execution.replay.settleInOrder(outcome, () => resolve()));
   await execution.replay.frontier(`sleep "${identity.name}"`);
   const due = (call?.progress?.data as { readonly until: number } | undefined)?.until ?? until();
   const woken = execution.waits.begin({ kind: "sleeping", until: due });

@@ -1,4 +1,4 @@
-import type { SignalOptions, Step, StepFunction, StepOptions } from "./agent.ts";
+import type { Step, StepFunction, StepOptions } from "./agent.ts";
 import { parseDuration } from "./duration.ts";
 import type { Execution } from "./execution.ts";
 import { runAttempts } from "./step-run.ts";
@@ -26,11 +26,12 @@ export function createStep(execution: Execution): Step {
     },
     async sleepUntil(name, time) {
       const until = new Date(time).getTime();
-      if (!Number.isFinite(until)) throw new RangeError(`step.sleepUntil("${name}"): ${String(time)} is no time.`);
+      if (!Number.isFinite(until))
+        throw new RangeError(`step.sleepUntil("${name}"): ${String(time)} is no time.`);
       await sleepUntil(execution, counter.next("", name), () => until);
     },
     async waitForSignal(name, options) {
-      return (await waitForSignal(execution, counter.next("", name), options as SignalOptions<never>)) as never;
+      return await waitForSignal(execution, counter.next("", name), options);
     },
   };
 }

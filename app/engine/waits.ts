@@ -33,7 +33,9 @@ export class Waits {
   /** `wakeAt` is the earliest moment at which a wait ends by itself, whatever else is going on. */
   summary(): { readonly status: RunStatus; readonly wakeAt: number | null } {
     const all = [...this.#activities.values()];
-    const untils = all.flatMap((activity) => ("until" in activity && activity.until !== null ? [activity.until] : []));
+    const untils = all.flatMap((activity) =>
+      "until" in activity && activity.until !== null ? [activity.until] : [],
+    );
     const wakeAt = untils.length === 0 ? null : Math.min(...untils);
     if (all.length === 0 || all.some(({ kind }) => kind === "working")) return { status: "running", wakeAt };
     return { status: all.some(({ kind }) => kind === "waiting") ? "waiting" : "sleeping", wakeAt };

@@ -34,9 +34,9 @@ export async function api(path, { signal, ...init } = {}) {
   }
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
-  const issues = (body.issues ?? []).map((issue) => `${issue.path || "input"}: ${issue.message}`);
-  const detail = [body.detail ?? `The host answered ${answer.status}.`, ...issues].join(" · ");
-  throw Object.assign(new Error(detail), { status: answer.status });
+  throw Object.assign(new Error(body.detail ?? `The host answered ${answer.status}.`), {
+    status: answer.status,
+  });
 }
 
 function readSession() {

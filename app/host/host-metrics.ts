@@ -1,0 +1,36 @@
+import { Gauge, type Registry } from "prom-client";
+import { runStatuses } from "../engine/journal.ts";
+import type { WorkerHost } from "./worker-host.ts";
+
+/** Registers what a host tells of itself; read at each scrape. */
+export function registerHostMetrics(host: WorkerHost, registry: Registry): void {
+  const registers = [registry];
+  gauge(
+    "holdfast_undurable_tenants",
+    "Open tenants with a write that is not durable yet.",
+    () => host.openTenants().filter(({ file }) => !file.rounds.isCovered).length,
+  );
+  gauge(
+    "holdfast_gate_failing_tenants",
+    "Open tenants whose last attempt to become durable failed.",
+    () => host.openTenants().filter(({ file }) => file.rounds.lastError !== null).length,
+  );
+  gauge("holdfast_ready", "1 if this host is ready to serve.", () => (host.readiness().ready ? 1 : 0));
+  gauge("holdfast_open_tenants", "Tenants that are open on this host.", () => host.openTenants().length);
+  const runs: Gauge<"status"> = new Gauge({
+    name: "holdfast_runs",
+    help: "Unfinished runs of the open tenants, by what they are doing.",
+    labelNames: ["status"],
+    registers,
+    collect() {
+      for (const status of runStatuses) runs.set({ status }, 0);
+      for (const tenant of host.openTenants()) {
+        for (const [status, count] of tenant.runs.countLive()) runs.inc({ status }, count);
+      }
+    },
+  });
+
+  function gauge(name: string, help: string, read: () => number): void {
+    const made: Gauge = new Gauge({ name, help, registers, collect: () => made.set(read()) });
+  }
+}

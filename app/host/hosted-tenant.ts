@@ -1,0 +1,125 @@
+import { v7 as uuidv7 } from "uuid";
+import type { Agent } from "../engine/agent.ts";
+import { systemClock } from "../engine/clock.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Durability } from "../engine/journal.ts";
+import type { EngineLog } from "../engine/log.ts";
+import { NotDurableError, StorageError } from "../storage/errors.ts";
+import { SqliteJournal } from "../storage/journal.ts";
+import type { OpenTenant } from "../storage/open-tenant.ts";
+import { RecordChangedError } from "../storage/records.ts";
+import { VoidRegistrationError } from "../storage/replica.ts";
+import type { TenantWakes } from "../storage/wakes.ts";
+import type { Tenant } from "./host.ts";
+
+/** Writes that nobody waits for are shipped after this; it doubles, up to the bound, while the store does not take them. */
+const shipAfterMs = 1_000;
+const maxShipAfterMs = 8_000;
+
+export interface HostedTenantOptions {
+  readonly agents: ReadonlyMap<string, Agent>;
+  readonly durability: Durability;
+  readonly log: EngineLog;
+  readonly wakes: TenantWakes;
+  /** Told once, when the tenant must be opened anew before anything can be acknowledged again. */
+  readonly onBroken: (error: Error) => void;
+}
+
+/** A tenant that is open on this host: its file, the engine on it, and the wake that stands for its unfinished runs. */
+export class HostedTenant implements Tenant {
+  readonly id: string;
+  readonly runs: Engine;
+  readonly durability: Durability;
+  readonly file: OpenTenant;
+  readonly journal: SqliteJournal;
+  readonly #options: HostedTenantOptions;
+  #shipTimer: NodeJS.Timeout | null = null;
+  #shipAfterMs = shipAfterMs;
+  #closed = false;
+
+  constructor(file: OpenTenant, options: HostedTenantOptions) {
+    this.id = file.id;
+    this.file = file;
+    this.durability = options.durability;
+    this.#options = options;
+    this.journal = new SqliteJournal(file.connection, file.codec, () => this.#gate());
+    this.runs = new Engine({
+      agents: options.agents,
+      journal: this.journal,
+      clock: systemClock,
+      log: options.log,
+      tenantId: file.id,
+      durability: options.durability,
+      newId: () => uuidv7(),
+      onTrouble: (error) => options.onBroken(error as Error),
+    });
+    file.onCommit = () => this.#shipSoon();
+    if (!file.rounds.isCovered) this.#shipSoon();
+  }
+
+  durable(): Promise<void> {
+    return this.journal.durable();
+  }
+
+  /** Puts the wake that stands for unfinished runs, if none stands. */
+  async ensureWake(): Promise<void> {
+    if (this.runs.unfinished > 0) await this.#options.wakes.ensure(Date.now());
+  }
+
+  /**
+   * Makes everything durable, leaves a wake for what is unfinished and gives the tenant away; gives when that is due.
+   * Throws if it cannot.
+   */
+  async release(graceMs: number): Promise<number | null> {
+    const left = await this.runs.stop(graceMs);
+    await this.journal.flush();
+    const due = left.running > 0 ? Date.now() : left.nextWakeAt;
+    await this.file.release(() => this.#options.wakes.settle(due));
+    this.#close();
+    return due;
+  }
+
+  /** Lets everything go at once, without a word to the store. */
+  async abandon(why: Error): Promise<void> {
+    this.#close();
+    const stopped = this.runs.stop(0);
+    await this.file.abandon(why);
+    await stopped;
+  }
+
+  #close(): void {
+    this.#closed = true;
+    if (this.#shipTimer !== null) clearTimeout(this.#shipTimer);
+  }
+
+  async #gate(): Promise<void> {
+    try {
+      await Promise.all([this.file.durable(), this.ensureWake()]);
+    } catch (error) {
+      if (error instanceof VoidRegistrationError || error instanceof RecordChangedError)
+        this.#options.onBroken(error);
+      if (error instanceof StorageError) throw error;
+      throw new NotDurableError((error as Error).message, { cause: error });
+    }
+  }
+
+  #shipSoon(): void {
+    if (this.#shipTimer !== null || this.#closed) return;
+    this.#shipTimer = setTimeout(() => {
+      this.#shipTimer = null;
+      void this.#ship();
+    }, this.#shipAfterMs);
+  }
+
+  async #ship(): Promise<void> {
+    if (this.file.rounds.isCovered || this.#closed) return;
+    try {
+      await this.durable();
+      this.#shipAfterMs = shipAfterMs;
+    } catch (error) {
+      this.#shipAfterMs = Math.min(this.#shipAfterMs * 2, maxShipAfterMs);
+      this.#options.log.warn({ err: error, tenant: this.id }, "what was written could not be shipped yet");
+    }
+    if (!this.file.rounds.isCovered) this.#shipSoon();
+  }
+}

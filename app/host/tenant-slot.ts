@@ -1,0 +1,199 @@
+import { DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
+import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
+import type { Replica } from "../storage/replica.ts";
+import { TenantWakes } from "../storage/wakes.ts";
+import { HostedTenant, type HostedTenantOptions } from "./hosted-tenant.ts";
+
+/** After an opening that failed the next one waits, twice as long each time, up to the bound. */
+const firstRetryMs = 500;
+const maxRetryMs = 30_000;
+
+export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
+  readonly storage: StoragePorts;
+  /** Told after a release when unfinished runs are due again; null if nothing is. Epoch milliseconds. */
+  readonly onReleased: (due: number | null) => void;
+};
+
+type SlotState =
+  | { readonly kind: "closed" }
+  | { readonly kind: "opening"; readonly opening: Promise<HostedTenant> }
+  | { readonly kind: "open"; readonly tenant: HostedTenant }
+  | { readonly kind: "closing"; readonly closing: Promise<void> }
+  | { readonly kind: "failed"; readonly error: Error; readonly until: number };
+
+/** One tenant's place on this host: opened by its first use, kept while it is used, closed once. */
+export class TenantSlot {
+  readonly tenantId: string;
+  readonly wakes: TenantWakes;
+  readonly #options: SlotOptions;
+  #state: SlotState = { kind: "closed" };
+  #uses = 0;
+  #lastUsedAt = 0;
+  #failures = 0;
+  /** What Litestream may still hold of an epoch that was abandoned; its file must not move before. */
+  #leftover: Replica | null = null;
+  #ended: Error | null = null;
+
+  constructor(tenantId: string, options: SlotOptions) {
+    this.tenantId = tenantId;
+    this.#options = options;
+    this.wakes = new TenantWakes(options.storage.store, tenantId);
+  }
+
+  get open(): HostedTenant | null {
+    return this.#state.kind === "open" ? this.#state.tenant : null;
+  }
+
+  get isForgettable(): boolean {
+    return this.#state.kind === "closed" && this.#uses === 0 && this.#leftover === null;
+  }
+
+  async use<T>(work: (tenant: HostedTenant) => Promise<T>): Promise<T> {
+    this.#uses += 1;
+    try {
+      return await work(await this.#acquire());
+    } finally {
+      this.#uses -= 1;
+      this.#lastUsedAt = Date.now();
+    }
+  }
+
+  /** Lets the tenant go if nobody has used it for `idleMs`, nothing runs and no wake is near. */
+  async closeIfIdle(idleMs: number): Promise<void> {
+    if (this.#state.kind !== "open" || this.#uses > 0) return;
+    const now = Date.now();
+    const { running, nextWakeAt } = this.#state.tenant.runs.activity();
+    if (running > 0) this.#lastUsedAt = now;
+    if (now - this.#lastUsedAt < idleMs) return;
+    if (nextWakeAt !== null && nextWakeAt - now <= idleMs) return;
+    await this.#close(0);
+  }
+
+  /** Lets the tenant go for good: no use opens it again. Attempts under way may end within `graceMs`. */
+  async end(graceMs: number): Promise<void> {
+    this.#ended = new DrainingError();
+    if (this.#state.kind === "opening") await this.#state.opening.catch(() => {});
+    if (this.#state.kind === "closing") await this.#state.closing;
+    else if (this.#state.kind === "open") await this.#close(graceMs);
+  }
+
+  /** Drops the tenant without a word to the store: this host may not acknowledge anything any more. */
+  fence(why: Error): void {
+    this.#ended = why;
+    if (this.#state.kind === "open") this.#drop(this.#state.tenant, why);
+  }
+
+  async #acquire(): Promise<HostedTenant> {
+    for (;;) {
+      if (this.#ended !== null) throw this.#ended;
+      switch (this.#state.kind) {
+        case "open":
+          return this.#state.tenant;
+        case "opening":
+          await this.#state.opening;
+          break;
+        case "closing":
+          await this.#state.closing;
+          break;
+        case "failed":
+          if (Date.now() < this.#state.until) throw this.#state.error;
+          await this.#open();
+          break;
+        case "closed":
+          await this.#open();
+          break;
+        default:
+          this.#state satisfies never;
+      }
+    }
+  }
+
+  async #open(): Promise<void> {
+    const opening = this.#openFile();
+    this.#state = { kind: "opening", opening };
+    try {
+      this.#state = { kind: "open", tenant: await opening };
+      this.#failures = 0;
+      this.#lastUsedAt = Date.now();
+    } catch (error) {
+      const known = error instanceof StorageError ? error : unavailable(this.tenantId, error);
+      const retryMs = Math.min(firstRetryMs * 2 ** this.#failures++, maxRetryMs);
+      this.#state = { kind: "failed", error: known, until: Date.now() + retryMs };
+      this.#options.log.error({ err: error, tenant: this.tenantId, retryMs }, "a tenant could not be opened");
+      throw known;
+    }
+  }
+
+  async #openFile(): Promise<HostedTenant> {
+    await this.#leftover?.unregister();
+    this.#leftover = null;
+    const { storage, onReleased: _, ...options } = this.#options;
+    const file = await openTenant(this.tenantId, storage);
+    const tenant: HostedTenant = new HostedTenant(file, {
+      ...options,
+      wakes: this.wakes,
+      onBroken: (error) => this.#drop(tenant, error),
+    });
+    try {
+      await tenant.runs.open();
+    } catch (error) {
+      await tenant.abandon(unavailable(this.tenantId, error));
+      throw error;
+    }
+    options.log.info({ event: "tenant.opened", tenant: this.tenantId, ...file.report }, "tenant opened");
+    return tenant;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    if (this.#state.kind !== "open") return;
+    const { tenant } = this.#state;
+    const closing = this.#release(tenant, graceMs);
+    this.#state = { kind: "closing", closing };
+    await closing;
+    this.#state = { kind: "closed" };
+  }
+
+  async #release(tenant: HostedTenant, graceMs: number): Promise<void> {
+    const facts = { tenant: this.tenantId, epoch: tenant.file.epoch };
+    try {
+      this.#options.onReleased(await tenant.release(graceMs));
+      this.#options.log.info({ event: "tenant.released", ...facts }, "tenant released");
+    } catch (error) {
+      // Nothing acknowledged is at stake: the claim and the file stay, and the next opening goes on from them.
+      this.#options.log.error({ err: error, ...facts }, "a tenant could not be released; its file is kept");
+      await this.#abandon(tenant, unavailable(this.tenantId, error));
+    }
+  }
+
+  /** The epoch is over for this host; unfinished runs go on in the next one, at once. */
+  #drop(tenant: HostedTenant, why: Error): void {
+    if (this.#state.kind !== "open" || this.#state.tenant !== tenant) return;
+    this.#options.log.error(
+      { err: why, tenant: this.tenantId, epoch: tenant.file.epoch },
+      "an epoch was given up",
+    );
+    const hasWork = tenant.runs.unfinished > 0;
+    const closing = this.#abandon(tenant, why);
+    this.#state = { kind: "closing", closing };
+    void closing.then(() => {
+      this.#state = { kind: "closed" };
+      if (hasWork && this.#ended === null) this.use(async () => {}).catch(() => {});
+    });
+  }
+
+  async #abandon(tenant: HostedTenant, why: Error): Promise<void> {
+    try {
+      await tenant.abandon(why);
+    } catch (error) {
+      this.#leftover = tenant.file.replica;
+      this.#options.log.warn({ err: error, tenant: this.tenantId }, "Litestream did not let go of a file");
+    }
+  }
+}
+
+function unavailable(tenantId: string, error: unknown): StorageError {
+  if (error instanceof StorageError) return error;
+  return new TenantUnavailableError(`Tenant "${tenantId}" cannot be served: ${(error as Error).message}`, {
+    cause: error,
+  });
+}

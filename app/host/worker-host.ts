@@ -1,0 +1,199 @@
+import { stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DrainingError } from "../storage/errors.ts";
+import { FencedError } from "../storage/host-record.ts";
+import { wakeKey } from "../storage/wakes.ts";
+import type { Host, Readiness, Tenant, TenantStatus } from "./host.ts";
+import type { HostedTenant } from "./hosted-tenant.ts";
+import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
+import { WakeWatch } from "./wake-watch.ts";
+
+export interface WorkerHostOptions extends Omit<SlotOptions, "onReleased"> {
+  /** A tenant that nobody has used for so long is let go. */
+  readonly idleMs: number;
+}
+
+/** Attempts under way get so long to reach their end when the host stops. */
+const drainGraceMs = 10_000;
+/** How long a status page waits for a tenant that is being opened. */
+const statusWaitMs = 3_000;
+/** A write that is not durable after so long shows as late. */
+const lateAfterMs = 5_000;
+/** Beyond this a host says that it is not ready. */
+const unreadyAfterMs = 30_000;
+
+/** The tenants that are open on this host: one process, from its start to its end. */
+export class WorkerHost implements Host {
+  readonly id: string;
+  readonly #options: WorkerHostOptions;
+  readonly #slots = new Map<string, TenantSlot>();
+  readonly #wakes: WakeWatch;
+  readonly #housekeeping: NodeJS.Timeout;
+  readonly #stopListening: () => void;
+  #state: "serving" | "draining" | "fenced" = "serving";
+
+  constructor(options: WorkerHostOptions) {
+    this.#options = options;
+    const { storage, log } = options;
+    this.id = storage.hostRecord.identity.id;
+    this.#wakes = new WakeWatch({
+      store: storage.store,
+      log,
+      wake: async ({ tenantId, key }) => {
+        const slot = this.#slot(tenantId);
+        slot.wakes.adopt(key);
+        if (slot.open === null) await slot.use(async () => {});
+      },
+    });
+    this.#wakes.start();
+    this.#housekeeping = setInterval(
+      () => this.#keepHouse(),
+      Math.min(1_000, Math.max(50, options.idleMs / 4)),
+    );
+    this.#stopListening = storage.litestream.onRestart(() => void this.#registerAgain());
+  }
+
+  async use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T> {
+    if (this.#state !== "serving") throw new DrainingError();
+    return await this.#slot(tenantId).use(work);
+  }
+
+  async status(tenantId: string): Promise<TenantStatus> {
+    const opened = this.#slots.get(tenantId)?.open ?? null;
+    if (opened !== null) return await this.#statusOf(opened);
+    const opening = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant));
+    const late = sleep(statusWaitMs).then(() => unavailableStatus(tenantId, "It is still being opened."));
+    return await Promise.race([opening, late]).catch((error: Error) =>
+      unavailableStatus(tenantId, error.message),
+    );
+  }
+
+  readiness(): Readiness {
+    const { litestream, hostRecord } = this.#options.storage;
+    const lagMs = this.replicationLagMs();
+    const checks = [
+      { name: "serving", ok: this.#state === "serving", detail: this.#state },
+      { name: "litestream", ok: litestream.state.kind === "up", detail: litestream.state.kind },
+      { name: "store", ok: hostRecord.trouble === null, detail: hostRecord.trouble ?? "reachable" },
+      {
+        name: "replication",
+        ok: lagMs < unreadyAfterMs,
+        detail: `oldest undurable write is ${lagMs} ms old`,
+      },
+    ];
+    return { ready: checks.every(({ ok }) => ok), checks };
+  }
+
+  /** Age of the oldest write on this host that is not durable yet, in milliseconds; 0 when everything is. */
+  replicationLagMs(): number {
+    const oldest = this.openTenants().flatMap(({ file }) => file.rounds.oldestUndurableAt ?? []);
+    return oldest.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...oldest));
+  }
+
+  openTenants(): readonly HostedTenant[] {
+    return [...this.#slots.values()].flatMap(({ open }) => open ?? []);
+  }
+
+  /** Takes no more work, lets every tenant go and says so to the store. What cannot be released is kept as it is. */
+  async drain(): Promise<void> {
+    if (this.#state !== "serving") return;
+    this.#state = "draining";
+    this.#stopHousekeeping();
+    const { hostRecord } = this.#options.storage;
+    await hostRecord.drain();
+    await Promise.all([...this.#slots.values()].map((slot) => slot.end(drainGraceMs)));
+    await this.#wakes.stop();
+    await hostRecord.stop();
+  }
+
+  /** Drops everything at once: another host may acknowledge now, so this one may not. */
+  fence(): void {
+    this.#state = "fenced";
+    this.#stopHousekeeping();
+    for (const slot of this.#slots.values()) slot.fence(new DrainingError(new FencedError().message));
+  }
+
+  #slot(tenantId: string): TenantSlot {
+    const known = this.#slots.get(tenantId);
+    if (known !== undefined) return known;
+    const onReleased = (due: number | null): void => {
+      if (due !== null) this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due });
+    };
+    const slot = new TenantSlot(tenantId, { ...this.#options, onReleased });
+    this.#slots.set(tenantId, slot);
+    return slot;
+  }
+
+  #keepHouse(): void {
+    for (const [tenantId, slot] of this.#slots) {
+      if (slot.isForgettable) this.#slots.delete(tenantId);
+      slot.open?.ensureWake().catch(() => {});
+      void slot.closeIfIdle(this.#options.idleMs);
+    }
+  }
+
+  #stopHousekeeping(): void {
+    clearInterval(this.#housekeeping);
+    this.#stopListening();
+  }
+
+  async #registerAgain(): Promise<void> {
+    for (const { file } of this.openTenants()) {
+      await file.replica.registerAgain().catch((error: unknown) => {
+        this.#options.log.warn(
+          { err: error, tenant: file.id },
+          "Litestream did not take a file again; its next round tries",
+        );
+      });
+    }
+  }
+
+  async #statusOf(tenant: HostedTenant): Promise<TenantStatus> {
+    const { file } = tenant;
+    const { rounds } = file;
+    const error = rounds.lastError ?? this.#options.storage.hostRecord.trouble;
+    const oldest = rounds.oldestUndurableAt;
+    const late = oldest !== null && Date.now() - oldest > lateAfterMs;
+    return {
+      id: tenant.id,
+      state: "open",
+      reason: null,
+      epoch: file.epoch,
+      host: this.id,
+      region: file.region,
+      sizeBytes: await sizeOf(file.path),
+      runs: await tenant.journal.countRunsByStatus(),
+      replication: {
+        state: error !== null ? "failing" : late ? "late" : "ok",
+        oldestUndurableAt: oldest,
+        lastDurableAt: rounds.lastPassedAt,
+        error,
+      },
+    };
+  }
+}
+
+/** Of the database and of what its WAL holds beside it. */
+async function sizeOf(path: string): Promise<number> {
+  const sizes = [path, `${path}-wal`].map((part) =>
+    stat(part).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+function unavailableStatus(tenantId: string, reason: string): TenantStatus {
+  return {
+    id: tenantId,
+    state: "unavailable",
+    reason,
+    epoch: null,
+    host: null,
+    region: null,
+    sizeBytes: null,
+    runs: {},
+    replication: { state: "unknown", oldestUndurableAt: null, lastDurableAt: null, error: reason },
+  };
+}

@@ -1,0 +1,108 @@
+import { TenantUnavailableError } from "./errors.ts";
+import { fenceHost } from "./host-record.ts";
+import { type ObjectStore, StoreUnavailableError } from "./object-store.ts";
+import {
+  freshNonce,
+  putRecord,
+  readHostRecord,
+  readTenantRecord,
+  RecordChangedError,
+  tenantKey,
+  UnreadableRecordError,
+  type TenantRecord,
+  type Versioned,
+} from "./records.ts";
+
+/** Who claims. */
+export interface Claimer {
+  readonly hostId: string;
+  readonly machine: string;
+  readonly region: string;
+}
+
+/** A tenant that is ours: its record as we wrote it, and as it was before. */
+export interface Claim {
+  readonly tenantId: string;
+  readonly epoch: number;
+  readonly record: Versioned<TenantRecord>;
+  /** Undefined for a tenant that nobody had claimed. */
+  readonly before: TenantRecord | undefined;
+}
+
+/**
+ * Makes this host the tenant's, opening the next epoch. A host that is an earlier life of this Machine is fenced first:
+ * it may still be writing. Only the caller may call this who has no open epoch of the tenant. Throws
+ * TenantUnavailableError.
+ */
+export async function claimTenant(
+  store: ObjectStore,
+  tenantId: string,
+  claimer: Claimer,
+  facts: { readonly now: number; readonly schema: number },
+): Promise<Claim> {
+  try {
+    const current = await readTenantRecord(store, tenantId);
+    const holder = current?.value.host ?? null;
+    if (holder !== null && holder !== claimer.hostId) await takeFrom(store, tenantId, holder, claimer);
+    const next = nextEpoch(current?.value, claimer, facts);
+    const condition = current === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: current.etag };
+    const record = await putRecord(store, tenantKey(tenantId), next, condition);
+    return { tenantId, epoch: next.epoch, record, before: current?.value };
+  } catch (error) {
+    throw asUnavailable(tenantId, error);
+  }
+}
+
+/** Ends the holder's right to the tenant, if it may be ended. */
+async function takeFrom(
+  store: ObjectStore,
+  tenantId: string,
+  holder: string,
+  claimer: Claimer,
+): Promise<void> {
+  const record = await readHostRecord(store, holder);
+  if (record === undefined || record.value.state === "fenced") return;
+  if (record.value.machine !== claimer.machine)
+    throw new TenantUnavailableError(
+      `Tenant "${tenantId}" is held by host "${holder}" on Machine "${record.value.machine}". Moving a tenant between Machines is not supported yet: stop that host properly, and it lets go.`,
+      { retryAfterSeconds: 15 },
+    );
+  if (!(await fenceHost(store, holder)))
+    throw new TenantUnavailableError(`Tenant "${tenantId}" is held by host "${holder}", which lives.`, {
+      retryAfterSeconds: 5,
+    });
+}
+
+function nextEpoch(
+  current: TenantRecord | undefined,
+  { hostId, machine, region }: Claimer,
+  { now, schema }: { readonly now: number; readonly schema: number },
+): TenantRecord {
+  const epoch = (current?.epoch ?? 0) + 1;
+  const entry = { epoch, machine, from: null, openedAt: now, closedAt: null, txid: null, schema };
+  return {
+    ...(current ?? { region, forkOf: null, erasedAt: null }),
+    nonce: freshNonce(),
+    epoch,
+    host: hostId,
+    lineage: [...(current?.lineage ?? []), entry],
+  };
+}
+
+function asUnavailable(tenantId: string, error: unknown): unknown {
+  if (error instanceof RecordChangedError)
+    return new TenantUnavailableError(`Tenant "${tenantId}" was claimed by another host just now.`, {
+      cause: error,
+      retryAfterSeconds: 1,
+    });
+  if (error instanceof UnreadableRecordError)
+    return new TenantUnavailableError(`Tenant "${tenantId}" cannot be opened: ${error.message}`, {
+      cause: error,
+      retryAfterSeconds: 60,
+    });
+  if (error instanceof StoreUnavailableError)
+    return new TenantUnavailableError(`Tenant "${tenantId}" cannot be opened: ${error.message}`, {
+      cause: error,
+    });
+  return error;
+}

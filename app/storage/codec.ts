@@ -1,0 +1,93 @@
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+
+/** A value as a row holds it: JSON text when `keyId` is null, else bytes sealed with that key. NULL stands for `undefined`. */
+export interface SealedValue {
+  readonly keyId: string | null;
+  readonly data: string | Uint8Array | null;
+}
+
+/**
+ * What recorded values pass on their way into the file and back. `place` is where the value stands (table, row, column)
+ * and is bound to the bytes, so that a sealed value moved elsewhere does not open.
+ */
+export interface Codec {
+  seal(value: unknown, place: string): SealedValue;
+  /** Throws UnreadableValueError. */
+  open(sealed: SealedValue, place: string): unknown;
+}
+
+export class UnreadableValueError extends Error {
+  override readonly name = "UnreadableValueError";
+}
+
+const cipher = "aes-256-gcm";
+const ivLength = 12;
+const tagLength = 16;
+/** First byte of every sealed value, so that another layout can follow. */
+const layout = 1;
+
+/** Without a key values stay clear; what was sealed before cannot be read. */
+export const clearCodec: Codec = {
+  seal: (value) => ({ keyId: null, data: toText(value) }),
+  open(sealed, place) {
+    if (sealed.keyId !== null)
+      throw new UnreadableValueError(
+        `The value at ${place} is sealed with key "${sealed.keyId}", and HOLDFAST_MASTER_KEY is not set.`,
+      );
+    return fromText(sealed.data, place);
+  },
+};
+
+/** AES-256-GCM with the tenant's data key; clear values from before there was a key stay readable. `key` is 32 bytes. */
+export function sealingCodec(keyId: string, key: Uint8Array): Codec {
+  return {
+    seal(value, place) {
+      const text = toText(value);
+      return { keyId, data: text === null ? null : sealBytes(key, Buffer.from(text), place) };
+    },
+    open(sealed, place) {
+      if (sealed.keyId === null) return clearCodec.open(sealed, place);
+      if (sealed.keyId !== keyId)
+        throw new UnreadableValueError(
+          `The value at ${place} is sealed with the unknown key "${sealed.keyId}".`,
+        );
+      if (sealed.data === null) return undefined;
+      if (typeof sealed.data === "string")
+        throw new UnreadableValueError(`The value at ${place} should be sealed bytes and is text.`);
+      return fromText(openBytes(key, sealed.data, place).toString(), place);
+    },
+  };
+}
+
+/** Layout: one byte `1`, 12 bytes nonce, ciphertext, 16 bytes tag (NIST SP 800-38D). */
+export function sealBytes(key: Uint8Array, clear: Uint8Array, place: string): Uint8Array {
+  const iv = randomBytes(ivLength);
+  const sealer = createCipheriv(cipher, key, iv).setAAD(Buffer.from(place));
+  return Buffer.concat([Buffer.of(layout), iv, sealer.update(clear), sealer.final(), sealer.getAuthTag()]);
+}
+
+/** Throws UnreadableValueError when the bytes were changed, moved, or sealed with another key. */
+export function openBytes(key: Uint8Array, sealed: Uint8Array, place: string): Buffer {
+  if (sealed.length < 1 + ivLength + tagLength || sealed[0] !== layout)
+    throw new UnreadableValueError(`The value at ${place} is not in a layout that this code knows.`);
+  const iv = sealed.subarray(1, 1 + ivLength);
+  const tag = sealed.subarray(sealed.length - tagLength);
+  const opener = createDecipheriv(cipher, key, iv).setAAD(Buffer.from(place)).setAuthTag(tag);
+  try {
+    const text = opener.update(sealed.subarray(1 + ivLength, sealed.length - tagLength));
+    return Buffer.concat([text, opener.final()]);
+  } catch (error) {
+    throw new UnreadableValueError(`The value at ${place} does not open with its key.`, { cause: error });
+  }
+}
+
+function toText(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
+function fromText(data: SealedValue["data"], place: string): unknown {
+  if (data === null) return undefined;
+  if (typeof data !== "string")
+    throw new UnreadableValueError(`The value at ${place} should be text and is bytes.`);
+  return JSON.parse(data);
+}

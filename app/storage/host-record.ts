@@ -1,0 +1,202 @@
+import { StoreUnavailableError, type ObjectStore } from "./object-store.ts";
+import {
+  freshNonce,
+  hostKey,
+  putRecord,
+  readHostRecord,
+  RecordChangedError,
+  type HostRecord,
+} from "./records.ts";
+import { Proofs } from "./proofs.ts";
+
+/** Where and what this host is, as its record tells it. */
+export interface HostIdentity {
+  readonly id: string;
+  readonly machine: string;
+  readonly address: string;
+  readonly region: string;
+  readonly ttlMs: number;
+}
+
+export interface HostRecordLog {
+  warn(facts: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+/** A beat comes three times in a ttl, so that one may be lost. */
+const beatsPerTtl = 3;
+
+/**
+ * This host's record in the store: created once, beaten while the host lives, read for proofs. Another host ends our
+ * right to acknowledge by setting it to `fenced`; we learn it from the next beat or proof, whichever is first.
+ */
+export class OwnHostRecord {
+  readonly identity: HostIdentity;
+  readonly #store: ObjectStore;
+  readonly #log: HostRecordLog;
+  readonly #onFenced: (why: string) => void;
+  readonly #proofs: Proofs;
+  /** Nonces of writes that may be what the store holds now: the last that was confirmed, and those whose answer was lost. */
+  readonly #nonces = new Set<string>();
+  #etag = "";
+  #state: "live" | "draining" | "fenced" = "live";
+  #timer: NodeJS.Timeout | null = null;
+  #beating: Promise<void> = Promise.resolve();
+  #lastBeatAt = 0;
+  #trouble: string | null = null;
+
+  private constructor(
+    store: ObjectStore,
+    identity: HostIdentity,
+    log: HostRecordLog,
+    onFenced: (why: string) => void,
+  ) {
+    this.#store = store;
+    this.identity = identity;
+    this.#log = log;
+    this.#onFenced = onFenced;
+    this.#proofs = new Proofs(() => this.#readProof());
+  }
+
+  /** Creates the record and starts to beat. Throws StoreUnavailableError. */
+  static async create(
+    store: ObjectStore,
+    identity: HostIdentity,
+    log: HostRecordLog,
+    onFenced: (why: string) => void,
+  ): Promise<OwnHostRecord> {
+    const own = new OwnHostRecord(store, identity, log, onFenced);
+    const value = own.#value();
+    own.#nonces.add(value.nonce);
+    own.#etag = (await putRecord(store, hostKey(identity.id), value, { ifNoneMatch: "*" })).etag;
+    own.#lastBeatAt = Date.now();
+    own.#scheduleBeat();
+    return own;
+  }
+
+  get fenced(): boolean {
+    return this.#state === "fenced";
+  }
+
+  /** Why this host could not beat or prove itself the last time it tried; null if it could. */
+  get trouble(): string | null {
+    return this.#trouble;
+  }
+
+  /** Epoch milliseconds of the last write of the record that was confirmed. */
+  get lastBeatAt(): number {
+    return this.#lastBeatAt;
+  }
+
+  /**
+   * Resolves once a read of the record that was sent after this call says that this host is not fenced. One read serves
+   * all who asked before it was sent. Rejects with FencedError, or StoreUnavailableError.
+   */
+  proof(): Promise<void> {
+    return this.#proofs.next();
+  }
+
+  /** Tells other hosts that this one is going away. */
+  async drain(): Promise<void> {
+    if (this.#state === "live") this.#state = "draining";
+    await this.#beat();
+  }
+
+  /** Beats no more; the record stays, and is fenced by whoever wants a tenant that it still holds. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    await this.#beating;
+  }
+
+  #value(): HostRecord {
+    const { machine, address, region, ttlMs } = this.identity;
+    return { nonce: freshNonce(), machine, address, region, beatAt: Date.now(), ttlMs, state: this.#state };
+  }
+
+  #scheduleBeat(): void {
+    this.#timer = setTimeout(() => {
+      void this.#beat().finally(() => {
+        if (this.#timer !== null && !this.fenced) this.#scheduleBeat();
+      });
+    }, this.identity.ttlMs / beatsPerTtl);
+  }
+
+  #beat(): Promise<void> {
+    this.#beating = this.#beating.then(() => this.#beatOnce());
+    return this.#beating;
+  }
+
+  async #beatOnce(): Promise<void> {
+    if (this.fenced) return;
+    const value = this.#value();
+    this.#nonces.add(value.nonce);
+    try {
+      const put = await putRecord(this.#store, hostKey(this.identity.id), value, { ifMatch: this.#etag });
+      this.#etag = put.etag;
+      this.#nonces.clear();
+      this.#nonces.add(value.nonce);
+      this.#lastBeatAt = Date.now();
+      this.#trouble = null;
+    } catch (error) {
+      await this.#settleLostBeat(error);
+    }
+  }
+
+  /** A beat that was refused, or whose answer was lost: what is there now tells whether it was one of ours. */
+  async #settleLostBeat(error: unknown): Promise<void> {
+    try {
+      const now = await readHostRecord(this.#store, this.identity.id);
+      if (now !== undefined && now.value.state !== "fenced" && this.#nonces.has(now.value.nonce))
+        this.#etag = now.etag;
+      else this.#fence(now === undefined ? "its record is gone" : "its record was changed by another host");
+    } catch (readError) {
+      this.#trouble = (readError as Error).message;
+      this.#log.warn({ err: readError, beat: error }, "this host's record could be neither written nor read");
+    }
+  }
+
+  async #readProof(): Promise<void> {
+    if (this.fenced) throw new FencedError();
+    const now = await readHostRecord(this.#store, this.identity.id).catch((error: Error) => {
+      this.#trouble = error.message;
+      throw error;
+    });
+    this.#trouble = null;
+    if (now === undefined || now.value.state === "fenced") {
+      this.#fence(now === undefined ? "its record is gone" : "another host took over");
+      throw new FencedError();
+    }
+  }
+
+  #fence(why: string): void {
+    if (this.fenced) return;
+    this.#state = "fenced";
+    this.#onFenced(why);
+  }
+}
+
+/** This host may not acknowledge anything any more. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+  constructor() {
+    super("This host was fenced: another one may have taken over its tenants.");
+  }
+}
+
+/**
+ * Ends the right of another host to acknowledge. True: it is fenced, by us or before. False: its record changed
+ * meanwhile, so it lives. Always safe; whether it is worth doing is the caller's decision.
+ */
+export async function fenceHost(store: ObjectStore, hostId: string): Promise<boolean> {
+  const current = await readHostRecord(store, hostId);
+  if (current === undefined || current.value.state === "fenced") return true;
+  const fenced: HostRecord = { ...current.value, state: "fenced", nonce: freshNonce() };
+  try {
+    await putRecord(store, hostKey(hostId), fenced, { ifMatch: current.etag });
+    return true;
+  } catch (error) {
+    if (error instanceof StoreUnavailableError || !(error instanceof RecordChangedError)) throw error;
+    const now = await readHostRecord(store, hostId);
+    return now === undefined || now.value.state === "fenced";
+  }
+}

@@ -1,0 +1,182 @@
+import type { Connection, Statements } from "../../db/connect.ts";
+import type { HistoryEvent, Journal, ListedRun, RunFilter, RunRecord } from "../engine/journal.ts";
+import type { RunStatus, SignalRecord, Write } from "../engine/journal.ts";
+import type { Codec } from "./codec.ts";
+import { decodeEvent, decodeListedRun, decodeRun, decodeSignal } from "./rows.ts";
+import { encodeEvent, encodePatch, encodeRun, encodeSignal } from "./rows.ts";
+import type { HistoryRow, RunRow, SignalRow } from "./rows.ts";
+
+interface Pending {
+  readonly writes: readonly Write[];
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+type SqlValue = string | number | Uint8Array | null;
+
+const listedColumns = `*, COALESCE((SELECT at FROM history WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1), created_at) AS updated_at`;
+
+/** The engine's journal in a tenant's file. */
+export class SqliteJournal implements Journal {
+  readonly #connection: Connection;
+  readonly #codec: Codec;
+  readonly #gate: () => Promise<void>;
+  #pending: Pending[] = [];
+  #flushing: Promise<void> | null = null;
+
+  /** `gate` resolves once everything committed before its call is durable. */
+  constructor(connection: Connection, codec: Codec, gate: () => Promise<void>) {
+    this.#connection = connection;
+    this.#codec = codec;
+    this.#gate = gate;
+  }
+
+  append(writes: readonly Write[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ writes, done: resolve, failed: reject });
+      // At the end of this turn of the event loop: all that is appended within it becomes one transaction.
+      this.#flushing ??= new Promise((flushed) => setImmediate(() => flushed(this.#flush())));
+    });
+  }
+
+  async durable(): Promise<void> {
+    await this.flush();
+    await this.#gate();
+  }
+
+  /** Resolves when everything appended before the call is committed or has failed. */
+  async flush(): Promise<void> {
+    while (this.#flushing !== null) await this.#flushing;
+  }
+
+  async run(id: string): Promise<ListedRun | undefined> {
+    type Row = RunRow & { readonly updated_at: number };
+    const row = await this.#read((on) => on.get<Row>(`SELECT ${listedColumns} FROM runs WHERE id = ?`, [id]));
+    return row === undefined ? undefined : decodeListedRun(row, this.#codec);
+  }
+
+  async runByIdempotencyKey(key: string): Promise<RunRecord | undefined> {
+    const row = await this.#read((on) =>
+      on.get<RunRow>("SELECT * FROM runs WHERE idempotency_key = ?", [key]),
+    );
+    return row === undefined ? undefined : decodeRun(row, this.#codec);
+  }
+
+  async runs({ agent, status, before, limit }: RunFilter): Promise<readonly ListedRun[]> {
+    type Row = RunRow & { readonly updated_at: number };
+    const wanted: readonly (readonly [string, string | undefined])[] = [
+      ["agent = ?", agent],
+      ["status = ?", status],
+      ["id < ?", before],
+    ];
+    const given = wanted.flatMap(([clause, value]) => (value === undefined ? [] : [{ clause, value }]));
+    const where = given.length === 0 ? "" : `WHERE ${given.map(({ clause }) => clause).join(" AND ")}`;
+    const sql = `SELECT ${listedColumns} FROM runs ${where} ORDER BY id DESC LIMIT ?`;
+    const rows = await this.#read((on) => on.all<Row>(sql, [...given.map(({ value }) => value), limit]));
+    return rows.map((row) => decodeListedRun(row, this.#codec));
+  }
+
+  async unfinishedRuns(): Promise<readonly RunRecord[]> {
+    const open = "'queued', 'running', 'sleeping', 'waiting', 'paused'";
+    const rows = await this.#read((on) =>
+      on.all<RunRow>(`SELECT * FROM runs WHERE status IN (${open}) ORDER BY id`),
+    );
+    return rows.map((row) => decodeRun(row, this.#codec));
+  }
+
+  async history(
+    runId: string,
+    { after, limit }: { readonly after: number; readonly limit: number },
+  ): Promise<readonly HistoryEvent[]> {
+    const sql = "SELECT * FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?";
+    const rows = await this.#read((on) => on.all<HistoryRow>(sql, [runId, after, limit]));
+    return rows.map((row) => decodeEvent(row, this.#codec));
+  }
+
+  async inbox(runId: string): Promise<readonly SignalRecord[]> {
+    const sql = "SELECT * FROM signals WHERE run_id = ? AND taken_by_seq IS NULL ORDER BY id";
+    const rows = await this.#read((on) => on.all<SignalRow>(sql, [runId]));
+    return rows.map((row) => decodeSignal(row, this.#codec));
+  }
+
+  async signalByIdempotencyKey(runId: string, key: string): Promise<SignalRecord | undefined> {
+    const sql = "SELECT * FROM signals WHERE run_id = ? AND idempotency_key = ?";
+    const row = await this.#read((on) => on.get<SignalRow>(sql, [runId, key]));
+    return row === undefined ? undefined : decodeSignal(row, this.#codec);
+  }
+
+  async countRunsByStatus(): Promise<Readonly<Partial<Record<RunStatus, number>>>> {
+    type Row = { readonly status: RunStatus; readonly count: number };
+    const rows = await this.#read((on) =>
+      on.all<Row>("SELECT status, COUNT(*) AS count FROM runs GROUP BY status"),
+    );
+    return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
+  }
+
+  #read<Result>(work: (statements: Statements) => Result): Promise<Result> {
+    return this.#connection.read(work);
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const batch = this.#pending;
+      this.#pending = [];
+      await this.#commit(batch);
+    }
+    this.#flushing = null;
+  }
+
+  /** One transaction for all; if it fails, one for each, so that what only one of them met fails only that one. */
+  async #commit(batch: readonly Pending[]): Promise<void> {
+    try {
+      await this.#connection.write((on) => batch.forEach(({ writes }) => this.#apply(on, writes)));
+    } catch (error) {
+      if (batch.length === 1) return batch[0]?.failed(error);
+      for (const single of batch) await this.#commit([single]);
+      return;
+    }
+    for (const { done } of batch) done();
+  }
+
+  #apply(on: Statements, writes: readonly Write[]): void {
+    for (const write of writes) {
+      switch (write.kind) {
+        case "create-run":
+          insert(on, "runs", encodeRun(write.run, this.#codec));
+          break;
+        case "patch-run":
+          update(on, write.runId, encodePatch(write.runId, write.patch, this.#codec));
+          break;
+        case "event":
+          insert(on, "history", encodeEvent(write.event, this.#codec));
+          break;
+        case "create-signal":
+          insert(on, "signals", encodeSignal(write.signal, this.#codec));
+          break;
+        case "take-signal":
+          on.run("UPDATE signals SET taken_by_seq = ? WHERE id = ?", [write.bySeq, write.signalId]);
+          break;
+        default:
+          write satisfies never;
+      }
+    }
+  }
+}
+
+/** The statements are kept by their text: one for each table, and one for each set of columns that a patch may name. */
+function insert(on: Statements, table: "runs" | "history" | "signals", row: object): void {
+  const columns = Object.keys(row);
+  on.run(
+    `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`,
+    Object.values(row) as SqlValue[],
+  );
+}
+
+function update(on: Statements, runId: string, row: object): void {
+  const columns = Object.keys(row);
+  const values = Object.values(row) as SqlValue[];
+  on.run(`UPDATE runs SET ${columns.map((column) => `${column} = ?`).join(", ")} WHERE id = ?`, [
+    ...values,
+    runId,
+  ]);
+}

@@ -1,0 +1,214 @@
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { connect, type Connection } from "../../db/connect.ts";
+import { migrate, schemaVersion } from "../../db/migrate.ts";
+import { claimTenant, type Claimer } from "./claim.ts";
+import type { Codec } from "./codec.ts";
+import { writeNote } from "./data-folder.ts";
+import { TenantUnavailableError } from "./errors.ts";
+import type { OwnHostRecord } from "./host-record.ts";
+import type { Litestream } from "./litestream.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { OwnedRecord } from "./owned-record.ts";
+import { placeFile, replicaPath, type PlacedFile } from "./place-file.ts";
+import { Replica } from "./replica.ts";
+import { Rounds } from "./rounds.ts";
+import { tenantCodec, type MasterKeys } from "./tenant-key.ts";
+
+export interface StoragePorts {
+  readonly store: ObjectStore;
+  readonly litestream: Litestream;
+  readonly hostRecord: OwnHostRecord;
+  readonly dataFolder: string;
+  readonly bootId: string | null;
+  readonly masterKeys: MasterKeys;
+  readonly restore: (source: {
+    readonly replicaUrl: string;
+    readonly outputPath: string;
+  }) => Promise<{ readonly txid: number }>;
+  readonly now: () => number;
+}
+
+/** How an opening went, for the log. Times are milliseconds. */
+export interface OpeningReport {
+  readonly epoch: number;
+  readonly source: PlacedFile["source"];
+  readonly from: PlacedFile["from"];
+  readonly restoreMs: number;
+  readonly openMs: number;
+}
+
+/** A tenant's file, claimed and open on this host for one epoch. */
+export interface OpenTenant {
+  readonly id: string;
+  readonly epoch: number;
+  readonly path: string;
+  readonly region: string;
+  readonly connection: Connection;
+  readonly codec: Codec;
+  readonly rounds: Rounds;
+  readonly replica: Replica;
+  readonly record: OwnedRecord;
+  readonly report: OpeningReport;
+  /** Resolves once everything committed before the call is durable. */
+  durable(): Promise<void>;
+  /** Called at every commit, beside the gate's own book-keeping. */
+  onCommit: () => void;
+  /**
+   * Makes everything durable and gives the tenant away; the file stays as a warm copy. `beforeGiving` runs when all is
+   * durable and the record still says that the tenant is ours. Throws when a round cannot pass: then `abandon`.
+   */
+  release(beforeGiving: () => Promise<void>): Promise<void>;
+  /** Stops at once and keeps the claim and the file: the next opening goes on from them in a new epoch. */
+  abandon(why: Error): Promise<void>;
+}
+
+/**
+ * Claims the tenant, puts its file in place and opens it. Nothing is written to the replica: that begins with the first
+ * write. The caller must have no open epoch of the tenant. Throws TenantUnavailableError.
+ */
+export async function openTenant(tenantId: string, ports: StoragePorts): Promise<OpenTenant> {
+  const startedAt = ports.now();
+  const { store, hostRecord } = ports;
+  const { id: hostId, machine, region } = hostRecord.identity;
+  const claimer: Claimer = { hostId, machine, region };
+  const claim = await claimTenant(store, tenantId, claimer, { now: startedAt, schema: schemaVersion() });
+  const record = new OwnedRecord(store, claim);
+  const codecComing = tenantCodec(store, tenantId, ports.masterKeys);
+  codecComing.catch(() => {});
+  const claimedAt = ports.now();
+  const placed = await placeFile(claim, {
+    dataFolder: ports.dataFolder,
+    bootId: ports.bootId,
+    restore: ({ path, outputPath }) => ports.restore({ replicaUrl: store.replicaUrl(path), outputPath }),
+    stillOurs: () => record.isCurrent(),
+  });
+  const restoreMs = ports.now() - claimedAt;
+  const codec = await codecComing;
+  return await openFile({ tenantId, placed, record, codec, restoreMs, startedAt }, ports);
+}
+
+async function openFile(
+  opening: {
+    readonly tenantId: string;
+    readonly placed: PlacedFile;
+    readonly record: OwnedRecord;
+    readonly codec: Codec;
+    readonly restoreMs: number;
+    readonly startedAt: number;
+  },
+  ports: StoragePorts,
+): Promise<OpenTenant> {
+  const { tenantId, placed, record, codec } = opening;
+  await mkdir(dirname(placed.path), { recursive: true });
+  const onCommit = { call: (): void => {} };
+  const connection = connect(placed.path, { onCommit: () => onCommit.call() });
+  const migrated = await prepare(connection, tenantId).catch(async (error: unknown) => {
+    await connection.close();
+    throw error;
+  });
+  const replicaUrl = ports.store.replicaUrl(replicaPath(tenantId, record.epoch));
+  const replica = new Replica(ports.litestream, { path: placed.path, replicaUrl });
+  const rounds = new Rounds(
+    {
+      commits: () => connection.commits,
+      sync: () => replica.sync(),
+      proof: () => ports.hostRecord.proof(),
+      mark: () => record.mark(placed.from),
+      now: ports.now,
+    },
+    coveredAtFirst(placed, migrated, connection),
+  );
+  const tenant: OpenTenant = {
+    id: tenantId,
+    epoch: record.epoch,
+    path: placed.path,
+    region: record.value.region,
+    connection,
+    codec,
+    rounds,
+    replica,
+    record,
+    report: {
+      epoch: record.epoch,
+      source: placed.source,
+      from: placed.from,
+      restoreMs: opening.restoreMs,
+      openMs: ports.now() - opening.startedAt,
+    },
+    onCommit: () => {},
+    async durable() {
+      await connection.idle();
+      await rounds.pass();
+    },
+    release: (beforeGiving) => release(tenant, placed, ports, beforeGiving),
+    abandon: (why) => abandon(tenant, why),
+  };
+  onCommit.call = () => {
+    rounds.committed();
+    tenant.onCommit();
+  };
+  return tenant;
+}
+
+/** Brings the file to the code's schema and writes into a new one whose it is. True if that changed a file that was there. */
+async function prepare(connection: Connection, tenantId: string): Promise<boolean> {
+  try {
+    const { applied } = await migrate(connection);
+    const owner = await connection.read((on) =>
+      on.get<{ readonly value: string }>("SELECT value FROM meta WHERE key = 'tenant'"),
+    );
+    if (owner === undefined)
+      await connection.write((on) =>
+        on.run("INSERT INTO meta (key, value) VALUES ('tenant', ?)", [tenantId]),
+      );
+    else if (owner.value !== tenantId)
+      throw new TenantUnavailableError(
+        `The file of tenant "${tenantId}" belongs to tenant "${owner.value}".`,
+        {
+          retryAfterSeconds: 60,
+        },
+      );
+    return applied > 0;
+  } catch (error) {
+    if (error instanceof TenantUnavailableError) throw error;
+    throw new TenantUnavailableError(
+      `The file of tenant "${tenantId}" cannot be used: ${(error as Error).message}`,
+      {
+        cause: error,
+        retryAfterSeconds: 60,
+      },
+    );
+  }
+}
+
+/** A new file holds nothing that could be lost; what was restored is in the store; the rest waits for its first round. */
+function coveredAtFirst(placed: PlacedFile, migrated: boolean, connection: Connection): number {
+  const durable = placed.source === "new" || (placed.durable && !migrated);
+  return durable ? connection.commits : -1;
+}
+
+async function release(
+  tenant: OpenTenant,
+  placed: PlacedFile,
+  ports: StoragePorts,
+  beforeGiving: () => Promise<void>,
+): Promise<void> {
+  const { connection, rounds, replica, record } = tenant;
+  await connection.idle();
+  if (replica.wasRegistered || !rounds.isCovered) await rounds.round();
+  const txid = rounds.lastTxid;
+  await beforeGiving();
+  await connection.close();
+  await replica.unregister();
+  rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
+  await record.release({ closedAt: ports.now(), txid });
+  const note = { bootId: ports.bootId, from: placed.from, released: { txid } };
+  await writeNote(ports.dataFolder, tenant.id, tenant.epoch, note);
+}
+
+async function abandon({ connection, rounds, replica }: OpenTenant, why: Error): Promise<void> {
+  rounds.close(why);
+  await connection.close();
+  await replica.unregister();
+}

@@ -1,0 +1,60 @@
+import type { Claim } from "./claim.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { freshNonce, putRecord, readTenantRecord, tenantKey } from "./records.ts";
+import type { LineageEntry, TenantRecord, Versioned } from "./records.ts";
+
+/** The record of a tenant that this host owns, and the only way to change it: one write at a time, each on the last. */
+export class OwnedRecord {
+  readonly tenantId: string;
+  readonly epoch: number;
+  readonly #store: ObjectStore;
+  #record: Versioned<TenantRecord>;
+  #writing: Promise<unknown> = Promise.resolve();
+
+  constructor(store: ObjectStore, claim: Claim) {
+    this.#store = store;
+    this.tenantId = claim.tenantId;
+    this.epoch = claim.epoch;
+    this.#record = claim.record;
+  }
+
+  get value(): TenantRecord {
+    return this.#record.value;
+  }
+
+  /** Tells the store that this epoch's replica is the tenant's history from now on. Throws RecordChangedError when we lost the tenant. */
+  mark(from: NonNullable<LineageEntry["from"]>): Promise<void> {
+    return this.#write((record) => this.#withEntry(record, { from }));
+  }
+
+  /**
+   * Gives the tenant away. Once this was called this host must not acknowledge in the epoch, whatever the answer is.
+   * `txid` is that of the last round, null if nothing was ever written.
+   */
+  release(closing: { readonly closedAt: number; readonly txid: number | null }): Promise<void> {
+    return this.#write((record) => ({ ...this.#withEntry(record, closing), host: null }));
+  }
+
+  /** Whether the store still holds what we wrote last. */
+  async isCurrent(): Promise<boolean> {
+    return (await readTenantRecord(this.#store, this.tenantId))?.value.nonce === this.#record.value.nonce;
+  }
+
+  #write(change: (record: TenantRecord) => TenantRecord): Promise<void> {
+    const write = this.#writing.then(async () => {
+      const next = { ...change(this.#record.value), nonce: freshNonce() };
+      this.#record = await putRecord(this.#store, tenantKey(this.tenantId), next, {
+        ifMatch: this.#record.etag,
+      });
+    });
+    this.#writing = write.catch(() => {});
+    return write;
+  }
+
+  #withEntry(record: TenantRecord, change: Partial<LineageEntry>): TenantRecord {
+    const lineage = record.lineage.map((entry) =>
+      entry.epoch === this.epoch ? { ...entry, ...change } : entry,
+    );
+    return { ...record, lineage };
+  }
+}

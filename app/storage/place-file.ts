@@ -1,0 +1,129 @@
+import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { checkFile } from "./check-file.ts";
+import type { Claim } from "./claim.ts";
+import {
+  epochFile,
+  epochFolder,
+  newestLocalEpoch,
+  removeLitestreamMetadata,
+  removeOtherEpochs,
+  writeNote,
+  type LocalEpoch,
+} from "./data-folder.ts";
+import { TenantUnavailableError } from "./errors.ts";
+import type { TenantRecord } from "./records.ts";
+
+export interface PlacePorts {
+  readonly dataFolder: string;
+  readonly bootId: string | null;
+  /** Restores a replica into `outputPath`; gives the txid that it holds. */
+  readonly restore: (source: {
+    readonly path: string;
+    readonly outputPath: string;
+  }) => Promise<{ readonly txid: number }>;
+  /** Whether the tenant's record is still as we wrote it. */
+  readonly stillOurs: () => Promise<boolean>;
+}
+
+/** Where the file of an epoch came from. */
+export interface PlacedFile {
+  readonly path: string;
+  readonly from: { readonly epoch: number; readonly txid: number | null };
+  readonly source: "new" | "replica" | "local";
+  /** Whether the store holds everything that the file holds. */
+  readonly durable: boolean;
+}
+
+/** The store's folder for the replica of an epoch. */
+export function replicaPath(tenantId: string, epoch: number): string {
+  return `tenants/${tenantId}/e${epoch}`;
+}
+
+/**
+ * Puts the tenant's file into the folder of the epoch that was claimed: this Machine's own file where that is safe, else
+ * the replica of the newest marked epoch, else nothing, for a tenant that never had anything. Throws
+ * TenantUnavailableError: a marked epoch whose data is missing is never taken for an empty one.
+ */
+export async function placeFile(claim: Claim, ports: PlacePorts): Promise<PlacedFile> {
+  const { tenantId, epoch } = claim;
+  const local = await newestLocalEpoch(ports.dataFolder, tenantId);
+  const path = epochFile(ports.dataFolder, tenantId, epoch);
+  if (local !== undefined && isOurs(local, claim, ports.bootId)) {
+    const placed = await keepLocal(claim, local, ports);
+    await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+    return { ...placed, path, source: "local" };
+  }
+  await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+  const source = newestMarked(claim.before);
+  if (source === undefined) {
+    const from = { epoch: 0, txid: 0 };
+    await writeNote(ports.dataFolder, tenantId, epoch, { bootId: ports.bootId, from, released: null });
+    return { path, from, source: "new", durable: true };
+  }
+  const txid = await restoreFrom(claim, source, ports);
+  return { path, from: { epoch: source.epoch, txid }, source: "replica", durable: true };
+}
+
+/** The file was written in this life of the kernel, and nobody acknowledged anything on another one since. */
+function isOurs(local: LocalEpoch, { before, record }: Claim, bootId: string | null): boolean {
+  if (before === undefined || bootId === null || local.note.bootId !== bootId) return false;
+  const { machine } = record.value.lineage.at(-1) ?? {};
+  const own = before.lineage.find(({ epoch }) => epoch === local.epoch);
+  if (own === undefined || own.machine !== machine) return false;
+  const later = before.lineage.filter(({ epoch }) => epoch > local.epoch);
+  return later.every((entry) => entry.machine === machine && entry.from === null);
+}
+
+/** Database and WAL move in one rename, that of their folder; the note first says that the file may be written again. */
+async function keepLocal(
+  { tenantId, epoch, before }: Claim,
+  local: LocalEpoch,
+  { dataFolder, bootId }: PlacePorts,
+): Promise<Pick<PlacedFile, "from" | "durable">> {
+  const marked = before?.lineage.find((entry) => entry.epoch === local.epoch)?.from != null;
+  const { released } = local.note;
+  const from = marked ? { epoch: local.epoch, txid: released?.txid ?? null } : local.note.from;
+  await writeNote(dataFolder, tenantId, local.epoch, { bootId, from: local.note.from, released: null });
+  await removeLitestreamMetadata(dataFolder, tenantId, local.epoch);
+  await rm(epochFolder(dataFolder, tenantId, epoch), { recursive: true, force: true });
+  await rename(epochFolder(dataFolder, tenantId, local.epoch), epochFolder(dataFolder, tenantId, epoch));
+  await writeNote(dataFolder, tenantId, epoch, { bootId, from, released: null });
+  return { from, durable: released !== null };
+}
+
+function newestMarked(record: TenantRecord | undefined): TenantRecord["lineage"][number] | undefined {
+  return record?.lineage.findLast(({ from }) => from !== null);
+}
+
+/** Restores to a scratch name, checks, and only then gives the file its name. */
+async function restoreFrom(
+  { tenantId, epoch }: Claim,
+  source: TenantRecord["lineage"][number],
+  ports: PlacePorts,
+): Promise<number> {
+  const folder = epochFolder(ports.dataFolder, tenantId, epoch);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  const scratch = join(folder, "restoring.db");
+  const { txid } = await ports.restore({ path: replicaPath(tenantId, source.epoch), outputPath: scratch });
+  if (source.txid !== null && txid < source.txid)
+    throw new TenantUnavailableError(
+      `The replica of tenant "${tenantId}", epoch ${source.epoch}, ends at txid ${txid}; its record says ${source.txid}. Something was deleted from the store.`,
+      { retryAfterSeconds: 60 },
+    );
+  await checkFile(scratch, (await stat(scratch)).size);
+  if (!(await ports.stillOurs()))
+    throw new TenantUnavailableError(
+      `Tenant "${tenantId}" was claimed by another host while it was restored.`,
+      {
+        retryAfterSeconds: 1,
+      },
+    );
+  await rm(`${scratch}-wal`, { force: true });
+  await rm(`${scratch}-shm`, { force: true });
+  const from = { epoch: source.epoch, txid };
+  await writeNote(ports.dataFolder, tenantId, epoch, { bootId: ports.bootId, from, released: null });
+  await rename(scratch, join(folder, "tenant.db"));
+  return txid;
+}

@@ -1,0 +1,105 @@
+import { NotDurableError } from "./errors.ts";
+import type { Litestream } from "./litestream.ts";
+import { LitestreamError } from "./litestream-control.ts";
+
+/** A round that Litestream does not finish within this leaves its waiters to repeat; what was written stays. */
+const syncTimeoutSeconds = 5;
+const unregisterTimeoutSeconds = 5;
+/**
+ * Litestream reads its two txids one after the other while its own monitor works: a healthy answer may be one behind or
+ * ahead (6 of 2,736 under full writes). Asked again, it agrees; what still does not is not the file that was registered.
+ */
+const syncsPerRound = 4;
+/** An upload that hangs keeps Litestream's lock on the file for hours; registering the file anew frees it at once. */
+const failuresBeforeRenewal = 2;
+
+/** Litestream's answers contradict what this host knows: the epoch's prefix can no longer be trusted with more. */
+export class VoidRegistrationError extends Error {
+  override readonly name = "VoidRegistrationError";
+}
+
+/** One epoch's file at Litestream. Registered by the first sync, and again after each restart of Litestream. */
+export class Replica {
+  readonly #litestream: Litestream;
+  readonly #place: { readonly path: string; readonly replicaUrl: string };
+  #registeredInLife: number | null = null;
+  #lastTxid = 0;
+  #failures = 0;
+
+  constructor(litestream: Litestream, place: { readonly path: string; readonly replicaUrl: string }) {
+    this.#litestream = litestream;
+    this.#place = place;
+  }
+
+  /** Whether Litestream was ever told of the file. */
+  get wasRegistered(): boolean {
+    return this.#registeredInLife !== null;
+  }
+
+  /**
+   * Ships everything committed before the call, and gives the txid that stands in the store. Throws NotDurableError when
+   * that did not come about in time, VoidRegistrationError when it never will in this epoch.
+   */
+  async sync(): Promise<{ readonly txid: number }> {
+    if (this.#litestream.state.kind !== "up") throw new NotDurableError("Litestream is being started again");
+    try {
+      if (this.#failures >= failuresBeforeRenewal) await this.#renew();
+      await this.#register();
+      const txid = await this.#syncUntilAgreed();
+      this.#failures = 0;
+      return { txid };
+    } catch (error) {
+      if (!(error instanceof LitestreamError)) throw error;
+      this.#failures += 1;
+      throw new NotDurableError(error.message, { cause: error });
+    }
+  }
+
+  /** Tells a Litestream that was started again of a file that it knew before. */
+  async registerAgain(): Promise<void> {
+    if (this.wasRegistered) await this.#register();
+  }
+
+  /** Makes Litestream let go of the file. Rejects if it may still hold it. */
+  async unregister(): Promise<void> {
+    if (this.#registeredInLife === null || this.#registeredInLife !== this.#litestream.life) return;
+    const { path } = this.#place;
+    try {
+      await this.#litestream.control.unregister({ path, timeoutSeconds: unregisterTimeoutSeconds });
+    } catch (error) {
+      const known = await this.#litestream.control.list().catch(() => null);
+      if (known === null && this.#litestream.state.kind === "up") throw error;
+      if (known?.some((database) => database.path === path) === true) throw error;
+    }
+  }
+
+  async #register(): Promise<void> {
+    const { life } = this.#litestream;
+    if (this.#registeredInLife === life) return;
+    await this.#litestream.control.register(this.#place);
+    this.#registeredInLife = life;
+  }
+
+  async #renew(): Promise<void> {
+    this.#failures = 0;
+    await this.unregister().catch(() => {});
+    this.#registeredInLife = 0;
+  }
+
+  /** One sync of a file at a time: overlapping ones mix up their answers. The caller sees to that. */
+  async #syncUntilAgreed(): Promise<number> {
+    const { path } = this.#place;
+    let last = { txid: 0, replicatedTxid: 0 };
+    for (let tries = 0; tries < syncsPerRound; tries += 1) {
+      last = await this.#litestream.control.sync({ path, timeoutSeconds: syncTimeoutSeconds });
+      if (last.txid < this.#lastTxid) break;
+      if (last.txid > 0 && last.replicatedTxid === last.txid) return (this.#lastTxid = last.txid);
+    }
+    const { txid, replicatedTxid } = last;
+    if (txid >= this.#lastTxid && replicatedTxid < txid)
+      throw new NotDurableError(`Litestream has shipped up to txid ${replicatedTxid} of ${txid}`);
+    throw new VoidRegistrationError(
+      `Litestream says txid ${txid}, replicated ${replicatedTxid}, after ${this.#lastTxid}: this is not the file that was registered.`,
+    );
+  }
+}
