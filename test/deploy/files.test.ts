@@ -68,9 +68,13 @@ test("Fly asks for health where the worker answers", () => {
 
 test("Fly and the image stop the worker by a signal that it handles, and leave it time to drain", () => {
   expect(fly.kill_signal).toBe(only(image, "STOPSIGNAL").text);
-  expect(appSource).toContain(`"${fly.kill_signal}"`);
-  expect(Number.parseInt(fly.kill_timeout, 10)).toBeGreaterThanOrEqual(30);
-  expect(Number.parseInt(fly.kill_timeout, 10)).toBeLessThanOrEqual(300);
+  const main = read("app/main.ts");
+  expect(main).toContain(`process.on("${fly.kill_signal}"`);
+  const drainMs = Number(/drainWithinMs = ([\d_]+)/.exec(main)?.[1]?.replaceAll("_", ""));
+  const killSeconds = Number(/^(\d+)s$/.exec(fly.kill_timeout)?.[1]);
+  expect(killSeconds * 1_000).toBeGreaterThan(drainMs + 5_000);
+  // Fly allows no more.
+  expect(killSeconds).toBeLessThanOrEqual(300);
 });
 
 test("Fly does not stop a Machine that works without a request, and starts one that has failed", () => {
