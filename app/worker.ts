@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { configureDigest } from "./agents/digest/settings.ts";
+import type { Config } from "./config.ts";
+import { loadAgents } from "./host/agents.ts";
+import { registerHostMetrics } from "./host/host-metrics.ts";
+import { WorkerHost } from "./host/worker-host.ts";
+import { createApp } from "./http/app.ts";
+import { createMetrics } from "./http/metrics.ts";
+import { serveApp } from "./http/server.ts";
+import { lockDataFolder, readBootId } from "./storage/data-folder.ts";
+import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
+import { findLitestream } from "./storage/litestream-binary.ts";
+import { restoreReplica } from "./storage/litestream-restore.ts";
+import { superviseLitestream } from "./storage/litestream.ts";
+import type { ObjectStore } from "./storage/object-store.ts";
+import { openStore } from "./storage/open-store.ts";
+import { probeStore } from "./storage/store-probe.ts";
+
+const projectRoot = join(import.meta.dirname, "..");
+/** A store that has not answered by then is unreachable. */
+const storeWithinMs = 10_000;
+const restoreWithinMs = 10 * 60_000;
+/** Requests that wait when the server closes get so long to be answered. */
+const httpGraceMs = 2_000;
+
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** What Litestream inherits, credentials of the store among it. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** Starts the replicator; the worker speaks to it by its port only. */
+  readonly supervise: typeof superviseLitestream;
+  /** Told once, after everything was dropped: the process should end, since another host may have taken over. */
+  readonly onFenced: () => void;
+}
+
+export interface Worker {
+  readonly port: number;
+  /** Lets every tenant go, answers what waits, and ends Litestream. */
+  stop(): Promise<void>;
+}
+
+/** Puts the parts together, from the folder's lock to the listening server. Throws an error fit for one line to a person. */
+export async function startWorker({
+  config,
+  log,
+  environment,
+  supervise,
+  onFenced,
+}: WorkerOptions): Promise<Worker> {
+  const agents = await loadAgents(config.agentsFolder);
+  configureDigest({ folder: config.digestFolder });
+  const binary = findLitestream(config.litestream ?? undefined, projectRoot);
+  await lockDataFolder(config.dataFolder);
+  const store = openStore(config.store.url, config.store.settings);
+  await reachStore(store);
+  if (config.masterKeys.length === 0)
+    log.warn("HOLDFAST_MASTER_KEY is not set: recorded values stay readable to whoever can read the store");
+
+  let dropEverything = onFenced;
+  const hostRecord = await OwnHostRecord.create(store, identityOf(config), log, (why) => {
+    log.fatal({ event: "fenced" }, `this host was fenced: ${why}`);
+    dropEverything();
+  });
+  const configPath = join(projectRoot, "litestream.yml");
+  const litestream = await supervise({ binary, configPath, dataFolder: config.dataFolder, environment, log });
+  const host = new WorkerHost({
+    agents,
+    durability: config.durability,
+    idleMs: config.idleMs,
+    log,
+    storage: {
+      store,
+      litestream,
+      hostRecord,
+      dataFolder: config.dataFolder,
+      bootId: await readBootId(),
+      masterKeys: config.masterKeys,
+      restore: (source) =>
+        restoreReplica({ ...source, binary, environment, log, timeoutMs: restoreWithinMs }),
+      now: Date.now,
+    },
+  });
+  dropEverything = () => {
+    host.fence();
+    void litestream.stop().finally(onFenced);
+  };
+  const metrics = createMetrics();
+  metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
+  registerHostMetrics(host, metrics.registry);
+  const app = createApp({ host, tokenSecrets: config.tokenSecrets, metrics, log });
+  const server = await serveApp(app, config.port);
+  log.info({ event: "listening", port: server.port, host: host.id, store: store.description }, "listening");
+  return {
+    port: server.port,
+    async stop() {
+      await host.drain();
+      await server.close(httpGraceMs);
+      await litestream.stop();
+    },
+  };
+}
+
+function identityOf({ machine, advertise, region, hostTtlMs }: Config): HostIdentity {
+  return { id: randomUUID(), machine, address: advertise, region, ttlMs: hostTtlMs };
+}
+
+async function reachStore(store: ObjectStore): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error(`it did not answer within ${storeWithinMs / 1_000} s`)),
+    storeWithinMs,
+  );
+  try {
+    await Promise.race([probeStore(store), late.promise]);
+  } catch (error) {
+    throw new Error(
+      `The store ${store.description} (HOLDFAST_STORE) cannot be used: ${(error as Error).message}`,
+      {
+        cause: error,
+      },
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
