@@ -205,6 +205,7 @@ export class FileConnection {
     try {
       const result = work(scope);
       if (isThenable(result)) {
+        if (result instanceof Promise) result.catch(() => undefined);
         throw new TypeError(
           "The work of a write or read must be synchronous: what it awaits would run outside",
         );

@@ -56,7 +56,7 @@ export class LibsqlClient implements Client {
         }
         return results;
       },
-      { beforeBegin: setForeignKeys("OFF"), afterEnd: setForeignKeys("ON") },
+      { beforeBegin: switchForeignKeysOff, afterEnd: restoreForeignKeys },
     );
   }
 
@@ -66,9 +66,12 @@ export class LibsqlClient implements Client {
   }
 
   async executeMultiple(script: string): Promise<void> {
-    await this.#connection.write((scope) => {
-      scope.script(script);
-    });
+    await this.#connection.write(
+      (scope) => {
+        scope.script(script);
+      },
+      { afterEnd: assertPragmas },
+    );
   }
 
   sync(): Promise<Replicated> {
@@ -94,11 +97,19 @@ export class LibsqlClient implements Client {
 
 const nothing = { columns: [], columnTypes: [], rows: [], changes: 0, lastInsertRowid: undefined } as const;
 
-/** A pragma that SQLite ignores inside a transaction. */
-function setForeignKeys(setting: "ON" | "OFF"): (raw: RawConnection) => void {
-  return (raw) => {
-    raw.exec(`PRAGMA foreign_keys = ${setting}`);
-  };
+/** SQLite ignores this inside a transaction. */
+function switchForeignKeysOff(raw: RawConnection): void {
+  raw.exec("PRAGMA foreign_keys = OFF");
+}
+
+function restoreForeignKeys(raw: RawConnection): void {
+  raw.exec("PRAGMA foreign_keys = ON");
+  assertPragmas(raw);
+}
+
+/** Nobody has looked at what a script does; it may hold pragmas. */
+function assertPragmas(raw: RawConnection): void {
+  raw.assertPragmas();
 }
 
 function parse(statement: BatchStatement): Statement {

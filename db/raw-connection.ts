@@ -18,8 +18,8 @@ export interface Executed {
 }
 
 interface KeptStatement {
-  readonly native: Database.Statement;
   readonly kind: StatementKind;
+  readonly native: Database.Statement;
   readonly placeholders: number;
   readonly returnsRows: boolean;
   readonly columns: readonly string[];
@@ -114,7 +114,7 @@ export class RawConnection {
   }
 
   kind(sql: string): StatementKind {
-    return this.#prepared(sql).kind;
+    return this.#kept.get(sql)?.kind ?? statementKind(sql, () => this.#prepared(sql).returnsRows);
   }
 
   execute(sql: string, parameters: readonly unknown[]): Executed {
@@ -136,6 +136,17 @@ export class RawConnection {
     return changed;
   }
 
+  /** Throws a `PragmaError`, which is a fault, if a setting is not as it must be. */
+  assertPragmas(): void {
+    for (const { name, wanted } of pragmas) {
+      const found = this.execute(`PRAGMA ${name}`, []).rows[0]?.[0];
+      if (found === wanted) continue;
+      this.#fault ??= new PragmaError(this.#path, name, { wanted, found });
+      throw this.#fault;
+    }
+    this.forgetStatements();
+  }
+
   /** Forgets what is kept, as it must be after a change of the schema: columns are read when a statement is prepared. */
   forgetStatements(): void {
     this.#kept.clear();
@@ -155,11 +166,7 @@ export class RawConnection {
 
   #setPragmas(): void {
     for (const { name, wanted } of pragmas) this.exec(`PRAGMA ${name} = ${String(wanted)}`);
-    for (const { name, wanted } of pragmas) {
-      const found = this.execute(`PRAGMA ${name}`, []).rows[0]?.[0];
-      if (found !== wanted) throw new PragmaError(this.#path, name, { wanted, found });
-    }
-    this.forgetStatements();
+    this.assertPragmas();
   }
 
   #prepared(sql: string): KeptStatement {
@@ -184,8 +191,8 @@ export class RawConnection {
     const returnsRows = native.reader;
     const described = returnsRows ? native.raw(true).safeIntegers(true).columns() : [];
     return {
+      kind: statementKind(sql, () => returnsRows),
       native,
-      kind: statementKind(sql, returnsRows),
       placeholders: countPlaceholders(sql),
       returnsRows,
       columns: described.map((column) => column.name),

@@ -12,17 +12,20 @@ const firstWord = /^[a-z]+/i;
 const ownPragmas =
   /^PRAGMA\s+(?:\w+\s*\.\s*)?["'`[]?(?:journal_mode|synchronous|wal_autocheckpoint|wal_checkpoint|foreign_keys|busy_timeout|locking_mode|writable_schema|journal_size_limit)\b/i;
 
-/** `returnsRows` is SQLite's own word on whether the statement has columns. When unsure, a statement is no read. */
-export function statementKind(sql: string, returnsRows: boolean): StatementKind {
+/**
+ * When unsure, a statement is no read. `returnsRows` is SQLite's own word on whether it has columns; it is not asked about a
+ * pragma, some of which take effect when they are merely prepared.
+ */
+export function statementKind(sql: string, returnsRows: () => boolean): StatementKind {
   const statement = sql.replace(leadingBlanks, "");
   switch (firstWord.exec(statement)?.[0].toUpperCase()) {
     case "SELECT":
     case "VALUES":
     case "EXPLAIN":
-      return { is: returnsRows ? "read" : "other" };
+      return { is: returnsRows() ? "read" : "other" };
     case "WITH":
       // A WITH before INSERT, UPDATE or DELETE has columns only if it has RETURNING.
-      return { is: returnsRows && !/\breturning\b/i.test(statement) ? "read" : "change" };
+      return { is: !/\breturning\b/i.test(statement) && returnsRows() ? "read" : "change" };
     case "INSERT":
     case "UPDATE":
     case "DELETE":
