@@ -13,7 +13,7 @@ import { lockDataFolder, readBootId } from "./storage/data-folder.ts";
 import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
 import { findLitestream } from "./storage/litestream-binary.ts";
 import { restoreReplica } from "./storage/litestream-restore.ts";
-import { superviseLitestream } from "./storage/litestream.ts";
+import type { superviseLitestream } from "./storage/litestream.ts";
 import type { ObjectStore } from "./storage/object-store.ts";
 import { openStore } from "./storage/open-store.ts";
 import { probeStore } from "./storage/store-probe.ts";

@@ -15,7 +15,7 @@ test("a token secret is all that a start needs", () => {
     port: 8080,
     store: {
       url: "file:.holdfast/store",
-      settings: { baseDir: process.cwd(), credentials: { accessKeyId: "", secretAccessKey: "" } },
+      settings: { baseDir: process.cwd() },
     },
     dataFolder: path.resolve(".holdfast/data"),
     agentsFolder: path.resolve("app/agents"),
@@ -168,10 +168,22 @@ test("all problems show at once, and on Fly each with the command that mends it"
     expect(problems.join("\n")).toContain(`fly secrets set ${name}=`);
 });
 
-test("a bucket without credentials names both variables", () => {
+test("a bucket without credentials names each variable that is missing", () => {
   const problems = problemsOf({ ...enough, HOLDFAST_STORE: "s3://bucket" });
-  expect(problems).toHaveLength(1);
-  expect(problems[0]).toContain("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  expect(problems).toHaveLength(2);
+  expect(problems[0]).toContain("AWS_ACCESS_KEY_ID is not set");
+  expect(problems[1]).toContain("AWS_SECRET_ACCESS_KEY is not set");
+});
+
+test("a session token is refused, since Litestream would drop it", () => {
+  const store = { HOLDFAST_STORE: "s3://bucket", AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" };
+  expect(problemsOf({ ...enough, ...store, AWS_SESSION_TOKEN: "c" })[0]).toContain("AWS_SESSION_TOKEN");
+});
+
+test("the default folder may be named on Fly by whoever knows what that means", () => {
+  expect(
+    loadConfig({ ...enough, FLY_APP_NAME: "app", HOLDFAST_STORE: "file:.holdfast/store" }).store.url,
+  ).toBe("file:.holdfast/store");
 });
 
 test("production refuses to start without a master key", () => {
