@@ -29,6 +29,10 @@ async function main(): Promise<void> {
     log.info({ event: "draining", signal }, "draining");
     void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
   };
+  // An agent's promise that nobody awaits must not end every tenant's host.
+  process.on("unhandledRejection", (error) =>
+    log.error({ err: error }, "a promise was rejected that nobody awaited"),
+  );
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
 }

@@ -9,7 +9,7 @@ import { WorkerHost } from "./host/worker-host.ts";
 import { createApp } from "./http/app.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
-import { lockDataFolder, readBootId } from "./storage/data-folder.ts";
+import { lockDataFolder, readBootId, unreleasedTenants } from "./storage/data-folder.ts";
 import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
 import { findLitestream } from "./storage/litestream-binary.ts";
 import { restoreReplica } from "./storage/litestream-restore.ts";
@@ -64,6 +64,7 @@ export async function startWorker({
     log.fatal({ event: "fenced" }, `this host was fenced: ${why}`);
     dropEverything();
   });
+  const leftBehind = await unreleasedTenants(config.dataFolder);
   const configPath = join(projectRoot, "litestream.yml");
   const litestream = await supervise({ binary, configPath, dataFolder: config.dataFolder, environment, log });
   const host = new WorkerHost({
@@ -87,6 +88,7 @@ export async function startWorker({
     host.fence();
     void litestream.stop().finally(onFenced);
   };
+  void host.takeUp(leftBehind);
   const metrics = createMetrics();
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
   registerHostMetrics(host, metrics.registry);

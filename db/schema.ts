@@ -1,11 +1,19 @@
 import { sql } from "drizzle-orm";
-import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import {
+  customType,
+  index,
+  integer,
+  primaryKey,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
 
 /**
  * A recorded value: JSON text when clear, bytes when sealed with the tenant's key, NULL for `undefined`.
  * SQLite's types are per value, so one column holds both; the `…KeyId` beside it says which key sealed it (NULL: clear).
  */
-const value = (name: string) => blob(name).$type<string | Uint8Array>();
+const value = customType<{ data: string | Uint8Array }>({ dataType: () => "blob" });
 
 /** Projection of `history`, written when a run's status changes. Times are epoch milliseconds. */
 export const runs = sqliteTable(

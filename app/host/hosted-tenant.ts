@@ -68,10 +68,11 @@ export class HostedTenant implements Tenant {
 
   /**
    * Makes everything durable, leaves a wake for what is unfinished and gives the tenant away; gives when that is due.
-   * Throws if it cannot.
+   * `unused` resolves when nobody who came before uses the tenant any more. Throws if it cannot be released.
    */
-  async release(graceMs: number): Promise<number | null> {
+  async release(graceMs: number, unused: () => Promise<void>): Promise<number | null> {
     const left = await this.runs.stop(graceMs);
+    await unused();
     await this.journal.flush();
     const due = left.running > 0 ? Date.now() : left.nextWakeAt;
     await this.file.release(() => this.#options.wakes.settle(due));

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { DatabaseError } from "../../db/errors.ts";
 import { DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
 import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
 import type { Replica } from "../storage/replica.ts";
@@ -7,6 +9,7 @@ import { HostedTenant, type HostedTenantOptions } from "./hosted-tenant.ts";
 /** After an opening that failed the next one waits, twice as long each time, up to the bound. */
 const firstRetryMs = 500;
 const maxRetryMs = 30_000;
+const usersGraceMs = 5_000;
 
 export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   readonly storage: StoragePorts;
@@ -16,10 +19,10 @@ export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
 
 type SlotState =
   | { readonly kind: "closed" }
-  | { readonly kind: "opening"; readonly opening: Promise<HostedTenant> }
+  | { readonly kind: "opening"; readonly opening: Promise<void> }
   | { readonly kind: "open"; readonly tenant: HostedTenant }
   | { readonly kind: "closing"; readonly closing: Promise<void> }
-  | { readonly kind: "failed"; readonly error: Error; readonly until: number };
+  | { readonly kind: "failed"; readonly error: StorageError; readonly until: number };
 
 /** One tenant's place on this host: opened by its first use, kept while it is used, closed once. */
 export class TenantSlot {
@@ -32,7 +35,10 @@ export class TenantSlot {
   #failures = 0;
   /** What Litestream may still hold of an epoch that was abandoned; its file must not move before. */
   #leftover: Replica | null = null;
-  #ended: Error | null = null;
+  /** Something waits to be done or shipped here, although nobody asks. */
+  #isWanted = false;
+  #onUnused: (() => void) | null = null;
+  #ended: StorageError | null = null;
 
   constructor(tenantId: string, options: SlotOptions) {
     this.tenantId = tenantId;
@@ -45,23 +51,41 @@ export class TenantSlot {
   }
 
   get isForgettable(): boolean {
-    return this.#state.kind === "closed" && this.#uses === 0 && this.#leftover === null;
+    return this.#state.kind === "closed" && this.#uses === 0 && this.#leftover === null && !this.#isWanted;
   }
 
   async use<T>(work: (tenant: HostedTenant) => Promise<T>): Promise<T> {
+    const tenant = await this.#acquire();
     this.#uses += 1;
     try {
-      return await work(await this.#acquire());
+      return await work(tenant);
+    } catch (error) {
+      throw error instanceof DatabaseError ? unavailable(this.tenantId, error) : error;
     } finally {
       this.#uses -= 1;
       this.#lastUsedAt = Date.now();
+      if (this.#uses === 0) this.#onUnused?.();
     }
   }
 
-  /** Lets the tenant go if nobody has used it for `idleMs`, nothing runs and no wake is near. */
-  async closeIfIdle(idleMs: number): Promise<void> {
+  /** Opens the tenant if it is closed, or was not to be opened, and something waits to be done for it. */
+  async look(): Promise<void> {
+    if (this.#state.kind === "closed" || this.#state.kind === "failed") await this.use(async () => {});
+  }
+
+  /** What must be done from time to time: tries again what failed, and lets an idle tenant go. */
+  async keepHouse(idleMs: number): Promise<void> {
+    const isDue =
+      this.#state.kind === "closed" || (this.#state.kind === "failed" && Date.now() >= this.#state.until);
+    if (this.#isWanted && isDue) await this.look();
+    else await this.#closeIfIdle(idleMs);
+  }
+
+  /** Lets the tenant go if nobody has used it for `idleMs`, nothing runs, all is durable and no wake is near. */
+  async #closeIfIdle(idleMs: number): Promise<void> {
     if (this.#state.kind !== "open" || this.#uses > 0) return;
     const now = Date.now();
+    if (!this.#state.tenant.file.rounds.isCovered) this.#lastUsedAt = now;
     const { running, nextWakeAt } = this.#state.tenant.runs.activity();
     if (running > 0) this.#lastUsedAt = now;
     if (now - this.#lastUsedAt < idleMs) return;
@@ -78,7 +102,7 @@ export class TenantSlot {
   }
 
   /** Drops the tenant without a word to the store: this host may not acknowledge anything any more. */
-  fence(why: Error): void {
+  fence(why: StorageError): void {
     this.#ended = why;
     if (this.#state.kind === "open") this.#drop(this.#state.tenant, why);
   }
@@ -109,14 +133,19 @@ export class TenantSlot {
   }
 
   async #open(): Promise<void> {
-    const opening = this.#openFile();
+    const opening = this.#tryToOpen();
     this.#state = { kind: "opening", opening };
+    await opening;
+  }
+
+  async #tryToOpen(): Promise<void> {
     try {
-      this.#state = { kind: "open", tenant: await opening };
+      this.#state = { kind: "open", tenant: await this.#openFile() };
       this.#failures = 0;
+      this.#isWanted = false;
       this.#lastUsedAt = Date.now();
     } catch (error) {
-      const known = error instanceof StorageError ? error : unavailable(this.tenantId, error);
+      const known = unavailable(this.tenantId, error);
       const retryMs = Math.min(firstRetryMs * 2 ** this.#failures++, maxRetryMs);
       this.#state = { kind: "failed", error: known, until: Date.now() + retryMs };
       this.#options.log.error({ err: error, tenant: this.tenantId, retryMs }, "a tenant could not be opened");
@@ -156,13 +185,23 @@ export class TenantSlot {
   async #release(tenant: HostedTenant, graceMs: number): Promise<void> {
     const facts = { tenant: this.tenantId, epoch: tenant.file.epoch };
     try {
-      this.#options.onReleased(await tenant.release(graceMs));
+      this.#options.onReleased(await tenant.release(graceMs, () => this.#unused()));
       this.#options.log.info({ event: "tenant.released", ...facts }, "tenant released");
     } catch (error) {
       // Nothing acknowledged is at stake: the claim and the file stay, and the next opening goes on from them.
       this.#options.log.error({ err: error, ...facts }, "a tenant could not be released; its file is kept");
+      this.#isWanted = true;
       await this.#abandon(tenant, unavailable(this.tenantId, error));
     }
+  }
+
+  /** Those who came before the tenant was to be let go get so long to end. */
+  async #unused(): Promise<void> {
+    if (this.#uses === 0) return;
+    await Promise.race([
+      new Promise<void>((resolve) => (this.#onUnused = resolve)),
+      sleep(usersGraceMs, undefined, { ref: false }),
+    ]);
   }
 
   /** The epoch is over for this host; unfinished runs go on in the next one, at once. */
@@ -172,13 +211,10 @@ export class TenantSlot {
       { err: why, tenant: this.tenantId, epoch: tenant.file.epoch },
       "an epoch was given up",
     );
-    const hasWork = tenant.runs.unfinished > 0;
+    this.#isWanted = true;
     const closing = this.#abandon(tenant, why);
     this.#state = { kind: "closing", closing };
-    void closing.then(() => {
-      this.#state = { kind: "closed" };
-      if (hasWork && this.#ended === null) this.use(async () => {}).catch(() => {});
-    });
+    void closing.then(() => (this.#state = { kind: "closed" }));
   }
 
   async #abandon(tenant: HostedTenant, why: Error): Promise<void> {

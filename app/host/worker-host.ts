@@ -42,7 +42,7 @@ export class WorkerHost implements Host {
       wake: async ({ tenantId, key }) => {
         const slot = this.#slot(tenantId);
         slot.wakes.adopt(key);
-        if (slot.open === null) await slot.use(async () => {});
+        await slot.look();
       },
     });
     this.#wakes.start();
@@ -94,6 +94,21 @@ export class WorkerHost implements Host {
     return [...this.#slots.values()].flatMap(({ open }) => open ?? []);
   }
 
+  /** Opens, one after the other, the tenants that an earlier life of this host left, so that what it had not shipped is. */
+  async takeUp(tenantIds: readonly string[]): Promise<void> {
+    for (const tenantId of tenantIds) {
+      if (this.#state !== "serving") return;
+      await this.#slot(tenantId)
+        .look()
+        .catch((error: unknown) =>
+          this.#options.log.warn(
+            { err: error, tenant: tenantId },
+            "a tenant of an earlier life could not be opened",
+          ),
+        );
+    }
+  }
+
   /** Takes no more work, lets every tenant go and says so to the store. What cannot be released is kept as it is. */
   async drain(): Promise<void> {
     if (this.#state !== "serving") return;
@@ -128,7 +143,7 @@ export class WorkerHost implements Host {
     for (const [tenantId, slot] of this.#slots) {
       if (slot.isForgettable) this.#slots.delete(tenantId);
       slot.open?.ensureWake().catch(() => {});
-      void slot.closeIfIdle(this.#options.idleMs);
+      slot.keepHouse(this.#options.idleMs).catch(() => {});
     }
   }
 

@@ -72,6 +72,18 @@ export async function newestLocalEpoch(
   return undefined;
 }
 
+/** Tenants with a file that was not released: an earlier life was ended while it had them, perhaps before it had shipped all. */
+export async function unreleasedTenants(dataFolder: string): Promise<readonly string[]> {
+  const entries = await readdir(dataFolder, { withFileTypes: true });
+  const tenants: string[] = [];
+  for (const entry of entries) {
+    if (!entry.isDirectory()) continue;
+    const newest = await newestLocalEpoch(dataFolder, entry.name);
+    if (newest?.note.released === null) tenants.push(entry.name);
+  }
+  return tenants;
+}
+
 /** Written beside the file before the file gets its name, so that a named file always has its note. */
 export async function writeNote(
   dataFolder: string,

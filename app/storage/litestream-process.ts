@@ -52,10 +52,11 @@ export async function startLitestream(options: {
   };
 }
 
-/** AWS_CA_BUNDLE breaks Litestream's S3 client completely. */
+/** AWS_CA_BUNDLE breaks Litestream's S3 client completely, and our own secrets are none of its business. */
+const withheld = ["AWS_CA_BUNDLE", "HOLDFAST_TOKEN_SECRET", "HOLDFAST_MASTER_KEY"];
+
 function litestreamEnvironment(environment: Environment): Record<string, string | undefined> {
-  const { AWS_CA_BUNDLE: _, ...kept } = environment;
-  return kept;
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !withheld.includes(name)));
 }
 
 function describeEnd(child: ChildProcess, lines: LitestreamLog): Promise<string> {

@@ -29,10 +29,15 @@ export class OwnedRecord {
 
   /**
    * Gives the tenant away. Once this was called this host must not acknowledge in the epoch, whatever the answer is.
-   * `txid` is that of the last round, null if nothing was ever written.
+   * `txid` is that of the last round, null if nothing was ever written: then the epoch leaves no trace but its number,
+   * or a tenant that is only read would grow its record for ever.
    */
   release(closing: { readonly closedAt: number; readonly txid: number | null }): Promise<void> {
-    return this.#write((record) => ({ ...this.#withEntry(record, closing), host: null }));
+    return this.#write((record) => {
+      const closed = this.#withEntry(record, closing);
+      const lineage = closed.lineage.filter(({ epoch, from }) => epoch !== this.epoch || from !== null);
+      return { ...closed, lineage, host: null };
+    });
   }
 
   /** Whether the store still holds what we wrote last. */

@@ -65,14 +65,26 @@ export async function placeFile(claim: Claim, ports: PlacePorts): Promise<Placed
   return { path, from: { epoch: source.epoch, txid }, source: "replica", durable: true };
 }
 
-/** The file was written in this life of the kernel, and nobody acknowledged anything on another one since. */
+/** The file was written in this life of the kernel, and nobody has acknowledged anything on another one since. */
 function isOurs(local: LocalEpoch, { before, record }: Claim, bootId: string | null): boolean {
   if (before === undefined || bootId === null || local.note.bootId !== bootId) return false;
+  if (local.note.released !== null) return isNewest(local, local.note.released, before);
   const { machine } = record.value.lineage.at(-1) ?? {};
   const own = before.lineage.find(({ epoch }) => epoch === local.epoch);
   if (own === undefined || own.machine !== machine) return false;
   const later = before.lineage.filter(({ epoch }) => epoch > local.epoch);
   return later.every((entry) => entry.machine === machine && entry.from === null);
+}
+
+/** A file that was released holds what the store holds, as long as no later epoch was marked. */
+function isNewest(
+  local: LocalEpoch,
+  released: { readonly txid: number | null },
+  before: TenantRecord,
+): boolean {
+  const newest = newestMarked(before);
+  if (newest?.epoch === local.epoch) return newest.txid === released.txid;
+  return (newest?.epoch ?? 0) === local.note.from.epoch && released.txid === null;
 }
 
 /** Database and WAL move in one rename, that of their folder; the note first says that the file may be written again. */
