@@ -56,6 +56,7 @@ async function demo(store: string | undefined): Promise<void> {
     folder,
     tenant,
     tokenSecret: secrets.tokenSecret,
+    stallMs: 30_000,
     environment: workerEnvironment(secrets),
     say: (line) => console.log(line),
     bar: () => progressBar(process.stdout),

@@ -13,6 +13,7 @@ import { progressOf } from "./progress.ts";
 import type { ProgressBar } from "./progress-bar.ts";
 import { type HistoryRow, type Run, RunsClient } from "./runs-client.ts";
 import { childrenOf, killAtOnce, wipe } from "./sudden-death.ts";
+import { TenantFile } from "./tenant-file.ts";
 import { beginLife, type LogEvent, type WorkerLife } from "./worker-life.ts";
 
 export interface DrillOptions {
@@ -23,6 +24,8 @@ export interface DrillOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly tenant: string;
   readonly tokenSecret: string;
+  /** A run that takes no step for so long after the restart has not gone on. */
+  readonly stallMs: number;
   readonly say: (line: string) => void;
   readonly bar: () => ProgressBar;
   /** Told of each worker as it starts, so that a Ctrl+C ends it too. */
@@ -43,12 +46,9 @@ const halfMs = 120_000;
 const deathMs = 10_000;
 const drainMs = 30_000;
 const pollMs = 100;
-/** After the restart the run is left alone for so long before anyone asks for it. */
-const aloneMs = 2_000;
-
 /**
- * Starts a run of `digest`, kills worker and Litestream half-way, deletes the data folder, starts the worker again, lets it
- * be, and then follows the run to its end. Throws DemoError if a stage does not come about.
+ * Starts a run of `digest`, kills worker and Litestream half-way, deletes the data folder, starts the worker again and
+ * lets it be until the run has ended. Throws DemoError if a stage does not come about.
  */
 export async function drill(options: DrillOptions): Promise<DrillResult> {
   const { folder, say, tenant, tokenSecret } = options;
@@ -72,17 +72,16 @@ export async function drill(options: DrillOptions): Promise<DrillResult> {
     `    ${tenant} was opened, epoch ${told(opened, "epoch")}, restored in ${told(opened, "restoreMs")} ms.`,
   );
   const resumed = await second.life.first("run.resumed", resumeMs);
-  say(`    The run goes on, with ${told(resumed, "replayed")} rows of history replayed.`);
-  await sleep(aloneMs);
+  say(
+    `    The run goes on, with ${told(resumed, "replayed")} rows of history replayed. Seen in the tenant's file, read-only:`,
+  );
+  const { total } = progressOf(before);
+  await watchFromOutside({ ...options, life: second.life, id, total, opened });
 
   const askedAgainAt = Date.now();
-  say("Only now the history is asked for again:");
+  say("The run has ended. Only now a client calls, and compares what it was told before with what is there.");
   const again = new RunsClient(await makeWayIn({ url: second.url, tenant, tokenSecret }));
-  const history: HistoryRow[] = [];
-  await follow(
-    { ...options, life: second.life, client: again, id, rows: history, timeoutMs: halfMs },
-    hasEnded,
-  );
+  const history = await again.historyAfter(id, 0);
   const run = await again.run(id);
   if (run.status !== "completed")
     throw new DemoError(`The run ended as ${run.status}: ${JSON.stringify(run.error)}`);
@@ -146,6 +145,42 @@ async function follow(
     bar.end();
   }
 }
+
+/** Watches the run until it has ended, without a single call. Throws DemoError if it takes no step for `stallMs`. */
+async function watchFromOutside(
+  options: DrillOptions & {
+    readonly life: WorkerLife;
+    readonly id: string;
+    readonly total: number | undefined;
+    readonly opened: LogEvent;
+  },
+): Promise<void> {
+  const { life, folder, tenant, id, total, stallMs } = options;
+  const { epoch } = z.looseObject({ epoch: z.number() }).parse(options.opened);
+  const file = new TenantFile({ data: folder.data, tenant, epoch });
+  const bar = options.bar();
+  let last = { steps: -1, at: performance.now() };
+  try {
+    for (;;) {
+      life.assertAlive();
+      const { steps, lastStep, status } = file.look(id);
+      bar.update(steps, total, lastStep);
+      if (endedStatuses.includes(status)) return;
+      if (steps > last.steps) last = { steps, at: performance.now() };
+      if (performance.now() - last.at > stallMs) {
+        throw new DemoError(
+          `The run did not go on by itself: it is ${status} after ${steps} steps, for ${stallMs / 1000} s.`,
+        );
+      }
+      await sleep(pollMs);
+    }
+  } finally {
+    bar.end();
+    file.close();
+  }
+}
+
+const endedStatuses: readonly string[] = ["completed", "failed", "cancelled"];
 
 /** When the last of them was dead. */
 async function killHalfWay(life: WorkerLife): Promise<number> {

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 
 interface Row {
   readonly seq: number;
@@ -21,7 +22,6 @@ const env = process.env;
 const store = (env["HOLDFAST_STORE"] ?? "").replace(/^file:/, "");
 const file = join(store, "rows.json");
 mkdirSync(store, { recursive: true });
-mkdirSync(env["HOLDFAST_DATA"] ?? store, { recursive: true });
 
 const documents = Array.from({ length: 20 }, (_, index) => ({ name: `${index}.md`, bytes: 1 }));
 const plan = [
@@ -40,12 +40,30 @@ if (restored) {
   rows.splice(rows.length - Number(env["FAKE_LOSES"] ?? 0));
 }
 
+const epoch = restored ? 2 : 1;
+const tenantFolder = join(env["HOLDFAST_DATA"] ?? store, `demo/e${epoch}`);
+mkdirSync(tenantFolder, { recursive: true });
+const database = new DatabaseSync(join(tenantFolder, "tenant.db"));
+database.exec(`
+  CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT);
+  CREATE TABLE history (run_id TEXT, seq INTEGER, kind TEXT, name TEXT);
+  INSERT INTO runs VALUES ('r1', 'running');
+`);
+for (const row of rows) keep(row);
+
+function keep({ seq, kind, name }: Row): void {
+  database.prepare("INSERT INTO history VALUES ('r1', ?, ?, ?)").run(seq, kind, name);
+  if (kind === "run.completed") database.exec("UPDATE runs SET status = 'completed'");
+}
+
 function take(): void {
   const steps = rows.filter(({ kind }) => kind === "step.completed").length;
   const step = plan[steps];
   const kind = rows.length === 0 ? "run.started" : step === undefined ? "run.completed" : "step.completed";
   const named = kind === "step.completed" && step !== undefined ? step : { name: "", data: null };
-  rows.push({ seq: rows.length + 1, at: new Date().toISOString(), kind, ...named });
+  const row = { seq: rows.length + 1, at: new Date().toISOString(), kind, ...named };
+  rows.push(row);
+  keep(row);
   writeFileSync(file, JSON.stringify(rows));
   if (kind === "run.completed") clearInterval(timer);
 }
