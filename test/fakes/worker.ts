@@ -4,7 +4,7 @@
  * when it starts again; FAKE_SLEEPS lets it go on only when a client calls.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -64,7 +64,9 @@ function take(): void {
   const row = { seq: rows.length + 1, at: new Date().toISOString(), kind, ...named };
   rows.push(row);
   keep(row);
-  writeFileSync(file, JSON.stringify(rows));
+  // A kill in the middle of a write must not leave half a file.
+  writeFileSync(`${file}.new`, JSON.stringify(rows));
+  renameSync(`${file}.new`, file);
   if (kind === "run.completed") clearInterval(timer);
 }
 
