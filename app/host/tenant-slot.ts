@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { DatabaseError } from "../../db/errors.ts";
-import { DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
+import { databaseTrouble, DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
 import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
 import type { Replica } from "../storage/replica.ts";
 import { TenantWakes } from "../storage/wakes.ts";
@@ -60,7 +59,7 @@ export class TenantSlot {
     try {
       return await work(tenant);
     } catch (error) {
-      throw error instanceof DatabaseError ? unavailable(this.tenantId, error) : error;
+      throw databaseTrouble(this.tenantId, error);
     } finally {
       this.#uses -= 1;
       this.#lastUsedAt = Date.now();

@@ -1,5 +1,5 @@
+import { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
-import Database from "libsql";
 import { TenantUnavailableError } from "./errors.ts";
 
 /** Below this a restored file is checked in full; above, SQLite's quick check leaves out the indexes' contents. */
@@ -19,9 +19,12 @@ export async function checkFile(path: string, sizeBytes: number): Promise<void> 
     throw new TenantUnavailableError(`The restored file is damaged: ${wrong}`, { retryAfterSeconds: 60 });
 }
 
-/** What is wrong with the file, or null. */
+/**
+ * What is wrong with the file, or null. By Node's own SQLite, whose `close()` closes: a `libsql` handle lives on until it
+ * is collected, and the file, renamed meanwhile, would share its WAL index with nobody else.
+ */
 export function findDamage(path: string, full: boolean): string | null {
-  const database = new Database(path);
+  const database = new DatabaseSync(path);
   try {
     const check = full ? "integrity_check" : "quick_check";
     const row = database.prepare(`PRAGMA ${check}(1)`).get() as Record<string, unknown>;

@@ -1,3 +1,5 @@
+import { DatabaseError } from "../../db/errors.ts";
+
 /** Base of the errors by which storage refuses: nothing was acknowledged, and the caller may repeat. */
 export abstract class StorageError extends Error {
   abstract readonly code: "not_durable" | "tenant_unavailable" | "draining";
@@ -37,4 +39,12 @@ export class DrainingError extends StorageError {
   constructor(why = "This host is stopping") {
     super(`${why}. Repeat the request: another host, or the next life of this one, will answer.`);
   }
+}
+
+/** A disk that is full, a file that is locked or damaged: trouble of that tenant alone. Other errors come back as they are. */
+export function databaseTrouble(tenantId: string, error: unknown): unknown {
+  if (!(error instanceof DatabaseError)) return error;
+  return new TenantUnavailableError(`Tenant "${tenantId}" cannot be served: ${error.message}`, {
+    cause: error,
+  });
 }
