@@ -174,7 +174,6 @@ class Supervisor implements Litestream {
       if (this.#stopping.signal.aborted) return undefined;
       try {
         const running = await this.#startOnce();
-        this.#options.log.info({ attempt, life: this.#life }, "Litestream is up again");
         this.#announce();
         return { running, attempt };
       } catch (failure) {
@@ -209,6 +208,7 @@ class Supervisor implements Litestream {
       throw error;
     }
     this.#become({ kind: "up", since: Date.now() });
+    log.info({ event: "litestream.started", pid: started.pid, life: this.#life }, "Litestream is up");
     return started;
   }
 
