@@ -42,7 +42,8 @@ export class OwnHostRecord {
   #timer: NodeJS.Timeout | null = null;
   #beating: Promise<void> = Promise.resolve();
   #lastBeatAt = 0;
-  #trouble: string | null = null;
+  #beatTrouble: string | null = null;
+  #proofTrouble: string | null = null;
 
   private constructor(
     store: ObjectStore,
@@ -79,7 +80,7 @@ export class OwnHostRecord {
 
   /** Why this host could not beat or prove itself the last time it tried; null if it could. */
   get trouble(): string | null {
-    return this.#trouble;
+    return this.#beatTrouble ?? this.#proofTrouble;
   }
 
   /** Epoch milliseconds of the last write of the record that was confirmed. */
@@ -136,7 +137,7 @@ export class OwnHostRecord {
       this.#nonces.clear();
       this.#nonces.add(value.nonce);
       this.#lastBeatAt = Date.now();
-      this.#trouble = null;
+      this.#beatTrouble = null;
     } catch (error) {
       await this.#settleLostBeat(error);
     }
@@ -147,21 +148,29 @@ export class OwnHostRecord {
     try {
       const now = await readHostRecord(this.#store, this.identity.id);
       if (now !== undefined && now.value.state !== "fenced" && this.#nonces.has(now.value.nonce))
-        this.#etag = now.etag;
+        this.#noteLostBeat(now.etag, error);
       else this.#fence(now === undefined ? "its record is gone" : "its record was changed by another host");
     } catch (readError) {
-      this.#trouble = (readError as Error).message;
+      this.#beatTrouble = (readError as Error).message;
       this.#log.warn({ err: readError, beat: error }, "this host's record could be neither written nor read");
     }
+  }
+
+  /** The record is ours, so nobody has taken over; but a store that only reads keeps no beat. */
+  #noteLostBeat(etag: string, error: unknown): void {
+    const applied = etag !== this.#etag;
+    this.#etag = etag;
+    this.#beatTrouble = applied ? null : (error as Error).message;
+    if (!applied) this.#log.warn({ err: error }, "this host's record could not be written");
   }
 
   async #readProof(): Promise<void> {
     if (this.fenced) throw new FencedError();
     const now = await readHostRecord(this.#store, this.identity.id).catch((error: Error) => {
-      this.#trouble = error.message;
+      this.#proofTrouble = error.message;
       throw error;
     });
-    this.#trouble = null;
+    this.#proofTrouble = null;
     if (now === undefined || now.value.state === "fenced") {
       this.#fence(now === undefined ? "its record is gone" : "another host took over");
       throw new FencedError();
