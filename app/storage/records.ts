@@ -21,7 +21,7 @@ const lineageEntry = z.looseObject({
   /** Who claimed it: a later claim by the same Machine may go on from its own file. */
   machine: z.string(),
   /** Epoch 0 means: from nothing. `txid` is null when it went on from a file, not from a replica. */
-  from: z.object({ epoch: z.int().nonnegative(), txid: z.int().nonnegative().nullable() }).nullable(),
+  from: z.looseObject({ epoch: z.int().nonnegative(), txid: z.int().nonnegative().nullable() }).nullable(),
   openedAt: z.number(),
   closedAt: z.number().nullable(),
   /** Litestream's txid of the last round before the release; null while open or if never written. */
