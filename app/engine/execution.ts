@@ -4,7 +4,7 @@ import { hasEnded, type HistoryEvent, type HistoryKind, type Journal, type RunPa
 import type { RunRecord, SignalRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
 import type { EngineLog } from "./log.ts";
-import { RecordedSteps } from "./recorded-steps.ts";
+import { isOutcome, RecordedSteps } from "./recorded-steps.ts";
 import { type MismatchError, Replay } from "./replay.ts";
 import { RunLog } from "./run-log.ts";
 import { serializeError } from "./serialized-error.ts";
@@ -107,6 +107,7 @@ export class Execution {
   ): Promise<HistoryEvent> {
     if (this.#state === "ending" || this.#state === "closed") return await never();
     const write = this.#event(kind, identity, row.attempt ?? 0, row.data);
+    if (isOutcome(kind)) this.replay.expect(write.event.seq);
     await this.#append([write, ...(also?.(write.event) ?? [])], this.#statusPatch());
     return write.event;
   }

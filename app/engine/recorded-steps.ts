@@ -10,7 +10,11 @@ export interface RecordedCall {
   outcome: HistoryEvent | null;
   /** `sleep.started`, `signal.waiting` or the latest `step.retrying`. */
   progress: HistoryEvent | null;
-  asked: boolean;
+}
+
+/** Whether a row of this kind settles the call that it names. */
+export function isOutcome(kind: HistoryKind): boolean {
+  return kindOfEvent[kind]?.settles ?? false;
 }
 
 const kindOfEvent: Partial<Record<HistoryKind, { readonly call: CallKind; readonly settles: boolean }>> = {
@@ -28,6 +32,8 @@ const kindOfEvent: Partial<Record<HistoryKind, { readonly call: CallKind; readon
 export class RecordedSteps {
   readonly outcomes: readonly HistoryEvent[];
   readonly #calls = new Map<string, RecordedCall>();
+  /** Those that the code has yet to make. */
+  readonly #unasked: Set<RecordedCall>;
 
   constructor(history: readonly HistoryEvent[]) {
     const outcomes: HistoryEvent[] = [];
@@ -35,12 +41,7 @@ export class RecordedSteps {
       const meaning = kindOfEvent[event.kind];
       if (meaning === undefined) continue;
       const key = identityKey(event);
-      const call = this.#calls.get(key) ?? {
-        kind: meaning.call,
-        outcome: null,
-        progress: null,
-        asked: false,
-      };
+      const call = this.#calls.get(key) ?? { kind: meaning.call, outcome: null, progress: null };
       this.#calls.set(key, call);
       if (meaning.settles) {
         call.outcome = event;
@@ -48,20 +49,27 @@ export class RecordedSteps {
       } else call.progress = event;
     }
     this.outcomes = outcomes;
+    this.#unasked = new Set(this.#calls.values());
   }
 
-  find(identity: StepIdentity): RecordedCall | undefined {
-    return this.#calls.get(identityKey(identity));
+  get allAsked(): boolean {
+    return this.#unasked.size === 0;
   }
 
-  /** A call that history has and the code never made, for the report of a mismatch. */
+  /** The code makes the call: what history knows of it. */
+  ask(identity: StepIdentity): RecordedCall | undefined {
+    const call = this.#calls.get(identityKey(identity));
+    if (call !== undefined) this.#unasked.delete(call);
+    return call;
+  }
+
+  /** The first call that history has and the code has not made, for the report of a mismatch. */
   firstUnasked(): string | null {
-    for (const [key, call] of this.#calls) if (!call.asked) return readable(key, call.kind);
-    return null;
+    const [call] = this.#unasked;
+    const event = call?.outcome ?? call?.progress;
+    if (call === undefined || event == null) return null;
+    const { path, name, occurrence, kind, seq } = event;
+    const place = path === "" ? name : `${path}/${name}`;
+    return `${call.kind} "${place}"${occurrence === 0 ? "" : ` (call ${occurrence + 1})`} (${kind} at row ${seq})`;
   }
-}
-
-function readable(key: string, kind: CallKind): string {
-  const [path, name, occurrence] = key.split("\u0000");
-  return `${kind} "${path === "" ? "" : `${path}/`}${name}"${occurrence === "0" ? "" : ` (call ${Number(occurrence) + 1})`}`;
 }

@@ -4,8 +4,12 @@ import type { CallKind, RecordedCall, RecordedSteps } from "./recorded-steps.ts"
 import type { StepIdentity } from "./step-identity.ts";
 import { turn } from "./turn.ts";
 
-/** Code may await other things between steps; recorded calls not yet made hold new ones back for so long, then it is a mismatch. */
-const mismatchAfterMs = 1_000;
+/**
+ * Code may await other things between steps: recorded calls not yet made hold new ones back for a second, then it is a
+ * mismatch. Counted in ticks, so that a blocked event loop, which stops the code too, is not taken for a lapse of time.
+ */
+const mismatchTicks = 10;
+const mismatchTickMs = 100;
 
 /** The code of a run no longer matches its history. */
 export class MismatchError extends Error {
@@ -22,15 +26,17 @@ export interface ReplayEvents {
 
 /**
  * Hands a run's recorded outcomes back to its code, one at a time, in the order in which they were recorded, and holds
- * new calls back until the last of them was handed out. Live outcomes go through the same door afterwards, so that code
- * which races its steps takes the same turns in a replay.
+ * new calls back until the last of them was handed out and every recorded call was made. Live outcomes go through the
+ * same door afterwards, in the same order, so that code which races its steps takes the same turns in a replay.
  */
 export class Replay {
   readonly #recorded: RecordedSteps;
   readonly #clock: Clock;
   readonly #on: ReplayEvents;
-  readonly #askers = new Map<number, Settle>();
-  readonly #live: (() => void)[] = [];
+  /** Who waits for an outcome, by its row. */
+  readonly #askers = new Map<number, () => void>();
+  /** The rows of live outcomes that were not handed out yet, in order. */
+  readonly #live: number[] = [];
   #held: { readonly describe: string; readonly release: () => void }[] = [];
   #cursor = 0;
   #pumping = false;
@@ -44,26 +50,29 @@ export class Replay {
   }
 
   get replaying(): boolean {
-    return this.#cursor < this.#recorded.outcomes.length;
+    return this.#cursor < this.#recorded.outcomes.length || !this.#recorded.allAsked;
   }
 
   /** Marks the call as made, and gives what history knows of it. Reports a call that was recorded as another kind. */
   ask(identity: StepIdentity, kind: CallKind): RecordedCall | undefined {
-    const call = this.#recorded.find(identity);
-    if (call === undefined) return undefined;
-    if (call.kind !== kind)
+    const call = this.#recorded.ask(identity);
+    if (call !== undefined && call.kind !== kind)
       this.#report(`the code asks for ${kind} "${identity.name}", history has a ${call.kind} of that name`);
-    call.asked = true;
     return call;
   }
 
-  /** Calls `settle` with the recorded outcome when its turn has come. */
+  /** An outcome gets its row just now: it will be handed out after those with earlier rows. */
+  expect(seq: number): void {
+    this.#live.push(seq);
+  }
+
+  /** Calls `settle` with the outcome, recorded before or expected, when its turn has come; a turn of the event loop follows. */
   settleInOrder(outcome: HistoryEvent, settle: Settle): void {
-    this.#askers.set(outcome.seq, settle);
+    this.#askers.set(outcome.seq, () => settle(outcome));
     void this.#pump();
   }
 
-  /** Resolves when every recorded outcome was handed out: from then on the run is live. */
+  /** Resolves when history has nothing more to say: from then on the run is live. */
   frontier(describe: string): Promise<void> {
     if (!this.replaying) return Promise.resolve();
     return new Promise((resolve) => {
@@ -72,13 +81,7 @@ export class Replay {
     });
   }
 
-  /** Runs `settle` after those before it, each followed by a turn of the event loop. */
-  deliver(settle: () => void): void {
-    this.#live.push(settle);
-    void this.#pump();
-  }
-
-  /** Resolves `true` if the code has made every recorded call; otherwise reports the mismatch. */
+  /** Whether the code has made every recorded call; otherwise reports the mismatch. */
   checkEnd(): boolean {
     const unasked = this.#recorded.firstUnasked();
     if (unasked === null) return true;
@@ -88,7 +91,7 @@ export class Replay {
 
   close(): void {
     this.#closed = true;
-    this.#cancelTimer?.();
+    this.#stopTimer();
   }
 
   async #pump(): Promise<void> {
@@ -109,31 +112,45 @@ export class Replay {
   }
 
   #next(): (() => void) | undefined {
-    const event = this.#recorded.outcomes[this.#cursor];
-    if (event === undefined) return this.#live.shift();
-    const asker = this.#askers.get(event.seq);
-    if (asker === undefined) return undefined;
-    this.#askers.delete(event.seq);
-    this.#cursor += 1;
-    this.#cancelTimer?.();
-    this.#cancelTimer = null;
-    return () => asker(event);
+    const recorded = this.#recorded.outcomes[this.#cursor]?.seq;
+    const seq = recorded ?? this.#live[0];
+    const settle = seq === undefined ? undefined : this.#askers.get(seq);
+    if (seq === undefined || settle === undefined) return undefined;
+    this.#askers.delete(seq);
+    if (recorded === undefined) this.#live.shift();
+    else this.#cursor += 1;
+    this.#stopTimer();
+    return settle;
   }
 
   #releaseHeld(): void {
-    if (this.#closed || this.#held.length === 0) return;
-    const missing = this.#recorded.outcomes[this.#cursor];
-    if (missing !== undefined) {
-      this.#cancelTimer ??= this.#clock.setTimer(this.#clock.now() + mismatchAfterMs, () =>
-        this.#report(
-          `the code asks for ${this.#held[0]?.describe}, history has ${missing.kind} "${missing.name}" at row ${missing.seq}, which the code did not ask for`,
-        ),
-      );
+    if (this.#closed) return;
+    if (this.replaying) {
+      const somethingWaits = this.#held.length > 0 || this.#askers.size > 0;
+      if (somethingWaits && this.#cancelTimer === null) this.#awaitCalls(mismatchTicks);
       return;
     }
+    this.#stopTimer();
     const held = this.#held;
     this.#held = [];
     for (const { release } of held) release();
+  }
+
+  #awaitCalls(ticksLeft: number): void {
+    this.#cancelTimer = this.#clock.setTimer(this.#clock.now() + mismatchTickMs, () => {
+      if (ticksLeft > 1) return this.#awaitCalls(ticksLeft - 1);
+      const [first] = this.#held;
+      const instead =
+        first === undefined ? "the code waits for later calls" : `the code asks for ${first.describe}`;
+      this.#report(
+        `${instead}, history has ${this.#recorded.firstUnasked()}, which the code did not ask for`,
+      );
+    });
+  }
+
+  #stopTimer(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
   }
 
   #report(what: string): void {

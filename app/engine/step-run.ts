@@ -56,9 +56,9 @@ export async function runAttempts<Result>(
       continue;
     }
     return await new Promise((resolve, reject) =>
-      execution.replay.deliver(() => {
+      execution.replay.settleInOrder(row, (event) => {
         done();
-        settle(row, resolve, reject);
+        settle(event, resolve, reject);
       }),
     );
   }

@@ -17,8 +17,8 @@ export async function sleepUntil(
   if (!call?.progress) await execution.record("sleep.started", identity, { data: { until: due } });
   await passed(execution, due);
   woken();
-  await execution.record("sleep.ended", identity, {});
-  await new Promise<void>((resolve) => execution.replay.deliver(resolve));
+  const ended = await execution.record("sleep.ended", identity, {});
+  await new Promise<void>((resolve) => execution.replay.settleInOrder(ended, () => resolve()));
 }
 
 /** Resolves at `due`; never, if the run is let go before. */
