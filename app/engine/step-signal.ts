@@ -23,8 +23,10 @@ export async function waitForSignal(
     );
   }
   await execution.replay.frontier(`signal "${identity.name}"`);
-  const event = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
-  return await new Promise((resolve) => execution.replay.deliver(() => resolve(received(event))));
+  const live = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
+  return await new Promise((resolve) =>
+    execution.replay.settleInOrder(live, (event) => resolve(received(event))),
+  );
 }
 
 function received(event: HistoryEvent): ReceivedSignal<never> | null {
@@ -44,7 +46,7 @@ async function waitLive(
   if (progress === null)
     await execution.record("signal.waiting", identity, { data: { signal: options.signal, until } });
   return await new Promise((resolve) => {
-    let forgetTimer = (): void => {};
+    let stopTimer = (): void => {};
     const waiter: SignalWaiter = {
       signal: options.signal,
       schema: options.schema,
@@ -53,12 +55,12 @@ async function waitLive(
     };
     const leave = execution.signals.join(waiter, () => {
       ended();
-      forgetTimer();
+      stopTimer();
     });
     if (until === null) return;
     const cancel = execution.clock.setTimer(until, () => {
       if (leave()) void execution.record("signal.timed_out", identity, {}).then(resolve);
     });
-    forgetTimer = execution.waits.keep(cancel);
+    stopTimer = execution.waits.keep(cancel);
   });
 }

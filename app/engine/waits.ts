@@ -11,6 +11,7 @@ export class Waits {
   readonly #activities = new Map<number, Activity>();
   readonly #cancels = new Set<() => void>();
   #nextId = 0;
+  #closed = false;
 
   /** The returned function ends the activity. */
   begin(activity: Activity): () => void {
@@ -19,13 +20,18 @@ export class Waits {
     return () => void this.#activities.delete(id);
   }
 
-  /** Keeps a timer's cancel until the run is let go; the returned function forgets it. */
+  /** Keeps a timer's cancel until the run is let go; the returned function cancels the timer and forgets it. */
   keep(cancel: () => void): () => void {
-    this.#cancels.add(cancel);
-    return () => void this.#cancels.delete(cancel);
+    if (this.#closed) cancel();
+    else this.#cancels.add(cancel);
+    return () => {
+      this.#cancels.delete(cancel);
+      cancel();
+    };
   }
 
   close(): void {
+    this.#closed = true;
     for (const cancel of this.#cancels) cancel();
     this.#cancels.clear();
   }
