@@ -10,11 +10,11 @@ import {
 import { Execution } from "./execution.ts";
 import { hasEnded, type Durability, type HistoryEvent, type Journal, type ListedRun } from "./journal.ts";
 import type { RunFilter, RunRecord, RunStatus, SignalRecord } from "./journal.ts";
-import { asRecorded, fingerprint } from "./json.ts";
+import { fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { EngineLog } from "./log.ts";
 import type { Runs, SignalRequest, StartRequest } from "./runs.ts";
-import { checkValue } from "./schema.ts";
+import { checkValue, recordable } from "./schema.ts";
 
 export interface EngineOptions {
   readonly agents: ReadonlyMap<string, Agent>;
@@ -74,8 +74,7 @@ export class Engine implements Runs {
   async start(request: StartRequest): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
     const agent = this.#options.agents.get(request.agent);
     if (agent === undefined) throw new UnknownAgentError(request.agent);
-    const checked = await checkValue(agent.input, request.input, `The input of agent "${agent.id}"`);
-    const input = asRecorded(checked, `The input of agent "${agent.id}"`);
+    const input = await checkValue(agent.input, request.input, `The input of agent "${agent.id}"`);
     const key = request.idempotencyKey;
     if (key === undefined) return await this.#create(agent, request, input);
     return await this.#starts.run(key, async () => {
@@ -109,6 +108,7 @@ export class Engine implements Runs {
     request: SignalRequest,
   ): Promise<{ readonly id: string; readonly created: boolean }> {
     const key = request.idempotencyKey ?? null;
+    const payload = recordable(request.payload, `The payload of signal "${request.name}"`);
     return await this.#signals.run(`${runId} ${key ?? ""}`, async () => {
       const run = await this.get(runId);
       if (key !== null) {
@@ -116,20 +116,20 @@ export class Engine implements Runs {
         if (known !== undefined) {
           const same =
             known.name === request.name &&
-            fingerprint(known.payload ?? null) === fingerprint(request.payload ?? null);
+            fingerprint(known.payload ?? null) === fingerprint(payload ?? null);
           if (!same) throw new IdempotencyConflictError(key);
           return { id: known.id, created: false };
         }
       }
       if (hasEnded(run.status))
         throw new WrongStatusError(runId, run.status, "a run that has ended takes no signals");
-      await this.#live.get(runId)?.signals.check(request.name, request.payload);
+      await this.#live.get(runId)?.signals.check(request.name, payload);
       const signal = {
         id: this.#options.newId(),
         runId,
         name: request.name,
         idempotencyKey: key,
-        payload: request.payload,
+        payload,
         at: this.#options.clock.now(),
         takenBySeq: null,
       };

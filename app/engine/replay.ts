@@ -72,9 +72,9 @@ export class Replay {
     void this.#pump();
   }
 
-  /** Resolves when history has nothing more to say: from then on the run is live. */
+  /** Resolves when history has nothing more to say, in the order of the calls: from then on the run is live. */
   frontier(describe: string): Promise<void> {
-    if (!this.replaying) return Promise.resolve();
+    if (!this.replaying && this.#held.length === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#held.push({ describe, release: resolve });
       void this.#pump();

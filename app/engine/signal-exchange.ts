@@ -1,8 +1,8 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { InvalidInputError } from "./errors.ts";
+import { InvalidInputError, type Issue } from "./errors.ts";
 import type { HistoryEvent, HistoryKind, SignalRecord, Write } from "./journal.ts";
-import { asRecorded } from "./json.ts";
 import { checkValue } from "./schema.ts";
+import { serializeError } from "./serialized-error.ts";
 import type { StepIdentity } from "./step-identity.ts";
 
 /** A step that waits for a signal. */
@@ -58,7 +58,7 @@ export class SignalExchange {
   /** Throws InvalidInputError if the step that would take the signal now refuses its payload. */
   async check(name: string, payload: unknown): Promise<void> {
     const schema = this.#waiters.find(({ waiter }) => waiter.signal === name)?.waiter.schema;
-    if (schema !== undefined) await checkValue(schema, payload, `The payload of signal "${name}"`);
+    await checkValue(schema, payload, `The payload of signal "${name}"`);
   }
 
   async #match(): Promise<void> {
@@ -107,16 +107,18 @@ export class SignalExchange {
   }
 }
 
+/** Never throws: a schema that is out of order must not leave all signals of the run untaken. */
 async function payloadFor(
   waiter: SignalWaiter,
   signal: SignalRecord,
-): Promise<{ readonly payload: unknown } | { readonly issues: InvalidInputError["issues"] }> {
+): Promise<{ readonly payload: unknown } | { readonly issues: readonly Issue[] }> {
   if (waiter.schema === undefined) return { payload: signal.payload };
   try {
-    const payload = await checkValue(waiter.schema, signal.payload, `The payload of signal "${signal.name}"`);
-    return { payload: asRecorded(payload, `The payload of signal "${signal.name}"`) };
+    return {
+      payload: await checkValue(waiter.schema, signal.payload, `The payload of signal "${signal.name}"`),
+    };
   } catch (error) {
     if (error instanceof InvalidInputError) return { issues: error.issues };
-    throw error;
+    return { issues: [{ path: "", message: `The schema threw: ${serializeError(error).message}` }] };
   }
 }
