@@ -18,7 +18,7 @@ interface Waiter {
 
 /** Commits closer together than this share an entry of the lag's record. */
 const lagResolutionMs = 100;
-/** Entries kept for the lag; only the oldest is ever shown, so what is beyond this loses nothing but later precision. */
+/** Entries kept for the lag; the last one takes what is beyond, and shows it as older than it is. */
 const maxLagEntries = 1_000;
 
 /**
@@ -32,10 +32,13 @@ export class Rounds {
   /** Commits up to here are covered by a passed round, or came from the store; -1: not even what the file held at first. */
   #covered: number;
   #waiting: Waiter[] = [];
+  /** Those whose round is under way. */
+  readonly #served = new Set<Waiter>();
   #syncing = false;
   #marking: Promise<void> | null = null;
   #closed: Error | null = null;
-  #uncovered: { readonly commit: number; readonly at: number }[] = [];
+  /** Spans of commits that no passed round covers whole: the last commit of each, and when its first was made. */
+  #uncovered: { lastCommit: number; readonly at: number }[] = [];
   #lastTxid: number | null = null;
   #lastPassedAt: number | null = null;
   #lastError: string | null = null;
@@ -50,7 +53,7 @@ export class Rounds {
     return this.#covered >= this.#ports.commits();
   }
 
-  /** When the oldest commit that no passed round covers was made, to 100 ms; null if there is none. */
+  /** When the oldest commit that no passed round covers was made, or up to 100 ms before; null if there is none. */
   get oldestUndurableAt(): number | null {
     return this.isCovered ? null : (this.#uncovered[0]?.at ?? null);
   }
@@ -72,10 +75,11 @@ export class Rounds {
   /** To be called at every commit, for the lag. */
   committed(): void {
     const at = this.#ports.now();
+    const lastCommit = this.#ports.commits();
     const last = this.#uncovered.at(-1);
     if (last !== undefined && (at - last.at < lagResolutionMs || this.#uncovered.length >= maxLagEntries))
-      return;
-    this.#uncovered.push({ commit: this.#ports.commits(), at });
+      last.lastCommit = lastCommit;
+    else this.#uncovered.push({ lastCommit, at });
   }
 
   /** Resolves once everything committed before the call is durable; rejects when that cannot be had now. */
@@ -96,7 +100,7 @@ export class Rounds {
   /** Fails every waiter: nothing is acknowledged in this epoch from now on. */
   close(why: Error): void {
     this.#closed = why;
-    for (const { reject } of this.#waiting.splice(0)) reject(why);
+    for (const { reject } of [...this.#waiting.splice(0), ...this.#served]) reject(why);
   }
 
   async #prove(): Promise<void> {
@@ -114,6 +118,7 @@ export class Rounds {
     this.#syncing = true;
     while (this.#waiting.length > 0) {
       const served = this.#waiting.splice(0);
+      for (const waiter of served) this.#served.add(waiter);
       const seen = this.#ports.commits();
       try {
         const { txid } = await this.#ports.sync();
@@ -128,11 +133,8 @@ export class Rounds {
   async #confirm(served: readonly Waiter[], seen: number, txid: number): Promise<void> {
     try {
       await this.#ports.proof();
-      this.#marking ??= this.#ports.mark();
-      await this.#marking.catch((error: unknown) => {
-        this.#marking = null;
-        throw error;
-      });
+      // What was closed may be another's by now, or nobody's: it is not marked either.
+      if (this.#closed === null) await this.#mark();
     } catch (error) {
       return this.#fail(served, error);
     }
@@ -140,16 +142,28 @@ export class Rounds {
     this.#covered = Math.max(this.#covered, seen);
     this.#lastTxid = Math.max(this.#lastTxid ?? 0, txid);
     this.#lastPassedAt = this.#ports.now();
-    this.#uncovered = this.#uncovered.filter(({ commit }) => commit > this.#covered);
-    // A commit that shared an entry with one that is covered now has lost it.
-    if (this.#uncovered.length === 0 && !this.isCovered) this.committed();
+    this.#uncovered = this.#uncovered.filter(({ lastCommit }) => lastCommit > this.#covered);
     this.#lastError = null;
-    for (const { resolve } of served) resolve();
+    for (const waiter of served) this.#settle(waiter).resolve();
+  }
+
+  /** Once for all rounds; again only after it failed. */
+  #mark(): Promise<void> {
+    this.#marking ??= this.#ports.mark().catch((error: unknown) => {
+      this.#marking = null;
+      throw error;
+    });
+    return this.#marking;
   }
 
   #fail(served: readonly Waiter[], error: unknown): void {
     this.#note(error);
-    for (const { reject } of served) reject(error);
+    for (const waiter of served) this.#settle(waiter).reject(error);
+  }
+
+  #settle(waiter: Waiter): Waiter {
+    this.#served.delete(waiter);
+    return waiter;
   }
 
   #note(error: unknown): void {
