@@ -54,15 +54,18 @@ export async function placeFile(claim: Claim, ports: PlacePorts): Promise<Placed
     await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
     return { ...placed, path, source: "local" };
   }
-  await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+  // What stands in the epoch's own folder came from another store, or from this one before it was set back.
+  await rm(epochFolder(ports.dataFolder, tenantId, epoch), { recursive: true, force: true });
   const source = newestMarked(claim.before);
-  if (source === undefined) {
-    const from = { epoch: 0, txid: 0 };
+  const from =
+    source === undefined
+      ? { epoch: 0, txid: 0 }
+      : { epoch: source.epoch, txid: await restoreFrom(claim, source, ports) };
+  if (source === undefined)
     await writeNote(ports.dataFolder, tenantId, epoch, { bootId: ports.bootId, from, released: null });
-    return { path, from, source: "new", durable: true };
-  }
-  const txid = await restoreFrom(claim, source, ports);
-  return { path, from: { epoch: source.epoch, txid }, source: "replica", durable: true };
+  // Only now: while nothing better stands in their place, they may be all that is left.
+  await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+  return { path, from, source: source === undefined ? "new" : "replica", durable: true };
 }
 
 /** The file was written in this life of the kernel, and nobody has acknowledged anything on another one since. */
@@ -95,12 +98,13 @@ async function keepLocal(
 ): Promise<Pick<PlacedFile, "from" | "durable">> {
   const marked = before?.lineage.find((entry) => entry.epoch === local.epoch)?.from != null;
   const { released } = local.note;
-  const from = marked ? { epoch: local.epoch, txid: released?.txid ?? null } : local.note.from;
-  await writeNote(dataFolder, tenantId, local.epoch, { bootId, from: local.note.from, released: null });
+  // A note that names its own epoch was written by a keeping that was cut off before the rename.
+  const wasCutOff = local.note.from.epoch === local.epoch;
+  const from = marked && !wasCutOff ? { epoch: local.epoch, txid: released?.txid ?? null } : local.note.from;
+  await writeNote(dataFolder, tenantId, local.epoch, { bootId, from, released: null });
   await removeLitestreamMetadata(dataFolder, tenantId, local.epoch);
   await rm(epochFolder(dataFolder, tenantId, epoch), { recursive: true, force: true });
   await rename(epochFolder(dataFolder, tenantId, local.epoch), epochFolder(dataFolder, tenantId, epoch));
-  await writeNote(dataFolder, tenantId, epoch, { bootId, from, released: null });
   return { from, durable: released !== null };
 }
 
@@ -115,8 +119,33 @@ async function restoreFrom(
   ports: PlacePorts,
 ): Promise<number> {
   const folder = epochFolder(ports.dataFolder, tenantId, epoch);
-  await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
+  try {
+    return await restoreInto(folder, { tenantId, source, epoch }, ports);
+  } catch (error) {
+    // Tried again and again, it would fill the disk: every try is another epoch.
+    await rm(folder, { recursive: true, force: true });
+    if (error instanceof TenantUnavailableError) throw error;
+    throw new TenantUnavailableError(
+      `Tenant "${tenantId}" could not be restored from epoch ${source.epoch}: ${(error as Error).message}`,
+      { cause: error, retryAfterSeconds: 15 },
+    );
+  }
+}
+
+async function restoreInto(
+  folder: string,
+  {
+    tenantId,
+    source,
+    epoch,
+  }: {
+    readonly tenantId: string;
+    readonly source: TenantRecord["lineage"][number];
+    readonly epoch: number;
+  },
+  ports: PlacePorts,
+): Promise<number> {
   const scratch = join(folder, "restoring.db");
   const { txid } = await ports.restore({ path: replicaPath(tenantId, source.epoch), outputPath: scratch });
   if (source.txid !== null && txid < source.txid)
