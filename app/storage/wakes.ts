@@ -1,6 +1,8 @@
 import type { ObjectStore } from "./object-store.ts";
 
 const prefix = "wakes/";
+/** Years beyond have more than four digits, which would not sort; a run may sleep until one. */
+const lastWakeAt = Date.UTC(9999, 11, 31, 23, 59);
 
 /** A wake in the store: `wakes/<yyyy-mm-ddThh:mm>/<tenant>`, by UTC minutes. `at` is the minute's start, epoch milliseconds. */
 export interface Wake {
@@ -10,7 +12,7 @@ export interface Wake {
 }
 
 export function wakeKey(tenantId: string, at: number): string {
-  return `${prefix}${new Date(at).toISOString().slice(0, 16)}/${tenantId}`;
+  return `${prefix}${new Date(Math.min(at, lastWakeAt)).toISOString().slice(0, 16)}/${tenantId}`;
 }
 
 /** Every wake whose minute has begun at `until`, the earliest first. */
@@ -27,7 +29,10 @@ export async function dueWakes(store: ObjectStore, until: number): Promise<reado
 export class TenantWakes {
   readonly #store: ObjectStore;
   readonly #tenantId: string;
-  readonly #known = new Set<string>();
+  /** What this host has put and not deleted. */
+  readonly #standing = new Set<string>();
+  /** What others put, or this host tried to delete: it may be there or not. */
+  readonly #stale = new Set<string>();
   #ensuring: Promise<void> | null = null;
 
   constructor(store: ObjectStore, tenantId: string) {
@@ -35,14 +40,15 @@ export class TenantWakes {
     this.#tenantId = tenantId;
   }
 
-  /** A wake of this tenant was seen in the store. */
+  /** A wake of this tenant was seen in the store: it is deleted when it is over, but it may be gone already. */
   adopt(key: string): void {
-    this.#known.add(key);
+    if (!this.#standing.has(key)) this.#stale.add(key);
   }
 
-  /** Resolves once the store has a wake that will be due at `at` or before; any wake that is known is, while we are open. */
+  /** Resolves once the store has a wake that will be due at `at` (now) or before. */
   async ensure(at: number): Promise<void> {
-    if (this.#known.size > 0) return;
+    const latest = wakeKey(this.#tenantId, at);
+    if ([...this.#standing].some((key) => key <= latest)) return;
     this.#ensuring ??= this.#put(at).finally(() => (this.#ensuring = null));
     await this.#ensuring;
   }
@@ -50,18 +56,22 @@ export class TenantWakes {
   /** Leaves just the wake that is due at `at`, or none. The new one is there before an old one goes. */
   async settle(at: number | null): Promise<void> {
     await this.#ensuring?.catch(() => {});
-    if (at !== null && !this.#known.has(wakeKey(this.#tenantId, at))) await this.#put(at);
     const keep = at === null ? null : wakeKey(this.#tenantId, at);
-    for (const key of this.#known) {
+    if (at !== null && keep !== null && !this.#standing.has(keep)) await this.#put(at);
+    for (const key of [...this.#standing, ...this.#stale]) {
       if (key === keep) continue;
+      // A delete whose answer is lost may have been made: from here on nobody may rely on the wake.
+      this.#standing.delete(key);
+      this.#stale.add(key);
       await this.#store.delete(key);
-      this.#known.delete(key);
+      this.#stale.delete(key);
     }
   }
 
   async #put(at: number): Promise<void> {
     const key = wakeKey(this.#tenantId, at);
     await this.#store.put(key, "");
-    this.#known.add(key);
+    this.#stale.delete(key);
+    this.#standing.add(key);
   }
 }
