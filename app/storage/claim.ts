@@ -20,6 +20,15 @@ export interface Claimer {
   readonly region: string;
 }
 
+export interface ClaimFacts {
+  /** Epoch milliseconds. */
+  readonly now: number;
+  /** Number of migrations that this code knows. */
+  readonly schema: number;
+  /** The epoch of the newest file of the tenant on this Machine, null if there is none. */
+  readonly localEpoch: number | null;
+}
+
 /** A tenant that is ours: its record as we wrote it, and as it was before. */
 export interface Claim {
   readonly tenantId: string;
@@ -38,7 +47,7 @@ export async function claimTenant(
   store: ObjectStore,
   tenantId: string,
   claimer: Claimer,
-  facts: { readonly now: number; readonly schema: number },
+  facts: ClaimFacts,
 ): Promise<Claim> {
   try {
     const current = await readTenantRecord(store, tenantId);
@@ -76,7 +85,7 @@ async function takeFrom(
 function nextEpoch(
   current: TenantRecord | undefined,
   { hostId, machine, region }: Claimer,
-  { now, schema }: { readonly now: number; readonly schema: number },
+  { now, schema, localEpoch }: ClaimFacts,
 ): TenantRecord {
   const epoch = (current?.epoch ?? 0) + 1;
   const entry = { epoch, machine, from: null, openedAt: now, closedAt: null, txid: null, schema };
@@ -85,8 +94,24 @@ function nextEpoch(
     nonce: freshNonce(),
     epoch,
     host: hostId,
-    lineage: [...(current?.lineage ?? []), entry],
+    lineage: [...worthKeeping(current?.lineage ?? [], { machine, localEpoch }), entry],
   };
+}
+
+/**
+ * Without the epochs of this Machine that nobody will ask for any more, or a tenant that cannot be opened would grow its
+ * record with every try: an unmarked epoch only says whether a file of it, which only its Machine has, may be used again.
+ */
+function worthKeeping(
+  lineage: TenantRecord["lineage"],
+  { machine, localEpoch }: { readonly machine: string; readonly localEpoch: number | null },
+): TenantRecord["lineage"] {
+  const newestMarked = lineage.findLast(({ from }) => from !== null)?.epoch ?? 0;
+  return lineage.filter(
+    (entry) =>
+      entry.from !== null ||
+      (entry.epoch > newestMarked && (entry.machine !== machine || entry.epoch === localEpoch)),
+  );
 }
 
 function asUnavailable(tenantId: string, error: unknown): unknown {

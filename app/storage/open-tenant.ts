@@ -4,7 +4,7 @@ import { connect, type Connection } from "../../db/connect.ts";
 import { migrate, schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer } from "./claim.ts";
 import type { Codec } from "./codec.ts";
-import { writeNote } from "./data-folder.ts";
+import { newestLocalEpoch, writeNote } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
@@ -55,8 +55,8 @@ export interface OpenTenant {
   /** Called at every commit, beside the gate's own book-keeping. */
   onCommit: () => void;
   /**
-   * Makes everything durable and gives the tenant away; the file stays as a warm copy. `beforeGiving` runs when all is
-   * durable and the record still says that the tenant is ours. Throws when a round cannot pass: then `abandon`.
+   * Ends commits, makes everything durable and gives the tenant away; the file stays as a warm copy. `beforeGiving` runs
+   * when all is durable and the record still says that the tenant is ours. Throws when a round cannot pass: then `abandon`.
    */
   release(beforeGiving: () => Promise<void>): Promise<void>;
   /** Stops at once and keeps the claim and the file: the next opening goes on from them in a new epoch. */
@@ -72,7 +72,9 @@ export async function openTenant(tenantId: string, ports: StoragePorts): Promise
   const { store, hostRecord } = ports;
   const { id: hostId, machine, region } = hostRecord.identity;
   const claimer: Claimer = { hostId, machine, region };
-  const claim = await claimTenant(store, tenantId, claimer, { now: startedAt, schema: schemaVersion() });
+  const local = await newestLocalEpoch(ports.dataFolder, tenantId);
+  const facts = { now: startedAt, schema: schemaVersion(), localEpoch: local?.epoch ?? null };
+  const claim = await claimTenant(store, tenantId, claimer, facts);
   const record = new OwnedRecord(store, claim);
   const codecComing = tenantCodec(store, tenantId, ports.masterKeys);
   codecComing.catch(() => {});
