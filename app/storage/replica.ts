@@ -18,11 +18,19 @@ export class VoidRegistrationError extends Error {
   override readonly name = "VoidRegistrationError";
 }
 
-/** One epoch's file at Litestream. Registered by the first sync, and again after each restart of Litestream. */
+/**
+ * One epoch's file at Litestream. Registered by the first sync, and again after each restart of Litestream; never again
+ * once it was to be let go, since the file may then be moved.
+ */
 export class Replica {
   readonly #litestream: Litestream;
   readonly #place: { readonly path: string; readonly replicaUrl: string };
+  /** The life of Litestream that was last told of the file, whatever it answered; it may hold it. */
+  #toldInLife: number | null = null;
+  /** The life of Litestream that is known to hold the file. */
   #registeredInLife: number | null = null;
+  #registering: Promise<unknown> = Promise.resolve();
+  #ended = false;
   #lastTxid = 0;
   #failures = 0;
 
@@ -33,7 +41,7 @@ export class Replica {
 
   /** Whether Litestream was ever told of the file. */
   get wasRegistered(): boolean {
-    return this.#registeredInLife !== null;
+    return this.#toldInLife !== null;
   }
 
   /**
@@ -57,12 +65,18 @@ export class Replica {
 
   /** Tells a Litestream that was started again of a file that it knew before. */
   async registerAgain(): Promise<void> {
-    if (this.wasRegistered) await this.#register();
+    if (this.wasRegistered && !this.#ended) await this.#register();
   }
 
-  /** Makes Litestream let go of the file. Rejects if it may still hold it. */
+  /** Makes Litestream let go of the file for good. Rejects if it may still hold it: call it again then. */
   async unregister(): Promise<void> {
-    if (this.#registeredInLife === null || this.#registeredInLife !== this.#litestream.life) return;
+    this.#ended = true;
+    await this.#registering.catch(() => {});
+    await this.#letGo();
+  }
+
+  async #letGo(): Promise<void> {
+    if (this.#toldInLife !== this.#litestream.life) return;
     const { path } = this.#place;
     try {
       await this.#litestream.control.unregister({ path, timeoutSeconds: unregisterTimeoutSeconds });
@@ -74,27 +88,31 @@ export class Replica {
   }
 
   async #register(): Promise<void> {
+    if (this.#ended) throw new NotDurableError("the file was let go");
     const { life } = this.#litestream;
     if (this.#registeredInLife === life) return;
-    await this.#litestream.control.register(this.#place);
+    this.#toldInLife = life;
+    this.#registering = this.#litestream.control.register(this.#place);
+    await this.#registering;
     this.#registeredInLife = life;
   }
 
   async #renew(): Promise<void> {
     this.#failures = 0;
-    await this.unregister().catch(() => {});
-    this.#registeredInLife = 0;
+    await this.#letGo().catch(() => {});
+    this.#registeredInLife = null;
   }
 
   /** One sync of a file at a time: overlapping ones mix up their answers. The caller sees to that. */
   async #syncUntilAgreed(): Promise<number> {
     const { path } = this.#place;
     let last = { txid: 0, replicatedTxid: 0 };
-    for (let tries = 0; tries < syncsPerRound; tries += 1) {
+    for (let tries = 0; tries < syncsPerRound && !this.#ended; tries += 1) {
       last = await this.#litestream.control.sync({ path, timeoutSeconds: syncTimeoutSeconds });
       if (last.txid < this.#lastTxid) break;
       if (last.txid > 0 && last.replicatedTxid === last.txid) return (this.#lastTxid = last.txid);
     }
+    if (this.#ended) throw new NotDurableError("the file was let go");
     const { txid, replicatedTxid } = last;
     if (txid >= this.#lastTxid && replicatedTxid < txid)
       throw new NotDurableError(`Litestream has shipped up to txid ${replicatedTxid} of ${txid}`);
