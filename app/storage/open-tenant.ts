@@ -197,11 +197,11 @@ async function release(
   beforeGiving: () => Promise<void>,
 ): Promise<void> {
   const { connection, rounds, replica, record } = tenant;
-  await connection.idle();
+  // Commits end before the last round: one that came after it would count as durable where the file is used again.
+  await connection.close();
   if (replica.wasRegistered || !rounds.isCovered) await rounds.round();
   const txid = rounds.lastTxid;
   await beforeGiving();
-  await connection.close();
   await replica.unregister();
   rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
   await record.release({ closedAt: ports.now(), txid });
