@@ -13,6 +13,7 @@ import type { RunFilter, RunRecord, RunStatus, SignalRecord } from "./journal.ts
 import { fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { EngineLog } from "./log.ts";
+import { RunEndings } from "./run-endings.ts";
 import type { Runs, SignalRequest, StartRequest } from "./runs.ts";
 import { checkValue, recordable } from "./schema.ts";
 
@@ -54,21 +55,28 @@ export class Engine implements Runs {
   readonly #held = new Map<string, { readonly wakeAt: number | null; readonly cancel: () => void }>();
   /** Signals that came in for a run while its history was being read. */
   readonly #loading = new Map<string, SignalRecord[]>();
-  readonly #listeners = new Map<string, Set<() => void>>();
+  /** Runs that something is to be done for and that were not taken up yet, or came too late to be. */
+  readonly #due = new Set<string>();
+  /** What came in from outside and is being written. */
+  readonly #admitted = new Set<Promise<unknown>>();
+  readonly #endings: RunEndings;
   readonly #starts = new KeyedQueue();
   readonly #signals = new KeyedQueue();
   #stopped = false;
+  /** What was left to do when the engine had stopped. */
+  #left: EngineActivity | null = null;
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#endings = new RunEndings(options.clock);
   }
 
   /** Takes up every run that has not ended. */
   async open(): Promise<void> {
-    for (const run of await this.#options.journal.unfinishedRuns()) {
-      if (this.#stopped) return;
-      if (run.status !== "paused") await this.#schedule(run);
-    }
+    const unfinished = await this.#options.journal.unfinishedRuns();
+    const runs = unfinished.filter(({ status }) => status !== "paused");
+    for (const { id } of runs) this.#due.add(id);
+    for (const run of runs) await this.#schedule(run);
   }
 
   async start(request: StartRequest): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
@@ -133,10 +141,13 @@ export class Engine implements Runs {
         at: this.#options.clock.now(),
         takenBySeq: null,
       };
-      await this.#options.journal.append([{ kind: "create-signal", signal }]);
-      this.#loading.get(runId)?.push(signal);
-      this.#live.get(runId)?.signals.receive(signal);
-      return { id: signal.id, created: true };
+      return await this.#admit(async () => {
+        await this.#options.journal.append([{ kind: "create-signal", signal }]);
+        this.#loading.get(runId)?.push(signal);
+        this.#live.get(runId)?.signals.receive(signal);
+        if (this.#stopped) this.#due.add(runId);
+        return { id: signal.id, created: true };
+      });
     });
   }
 
@@ -144,20 +155,22 @@ export class Engine implements Runs {
     const { clock } = this.#options;
     const deadline = clock.now() + timeoutMs;
     for (;;) {
-      const changed = this.#nextSettling(runId, deadline);
-      const run = await this.get(runId);
-      if (hasEnded(run.status) || run.status === "paused" || clock.now() >= deadline) {
-        changed.forget();
-        return run;
+      const ending = this.#endings.next(runId, deadline);
+      try {
+        const run = await this.get(runId);
+        if (hasEnded(run.status) || run.status === "paused" || clock.now() >= deadline) return run;
+        if (!this.#stopped) await ending.announced;
+      } finally {
+        ending.forget();
       }
-      await changed.promise;
       if (this.#stopped) throw new EngineStoppedError();
     }
   }
 
   /** Runs that have not ended and that something can be done for. */
   get unfinished(): number {
-    return this.#live.size + this.#held.size + this.#loading.size;
+    const { size } = this.#live;
+    return this.#left?.unfinished ?? size + this.#held.size + this.#loading.size + this.#due.size;
   }
 
   /** The runs in memory, by status. */
@@ -168,14 +181,17 @@ export class Engine implements Runs {
   }
 
   activity(): EngineActivity {
-    const live = [...this.#live.values()];
-    const wakes = [...live, ...this.#held.values()].flatMap(({ wakeAt }) =>
+    if (this.#left !== null) return this.#left;
+    const live = [...this.#live];
+    // A run that has ended, or was paused, and is still here has not been written so.
+    const working = live.filter(([, { status }]) => status !== "sleeping" && status !== "waiting");
+    const running = new Set([...this.#due, ...this.#loading.keys(), ...working.map(([id]) => id)]);
+    const wakes = [...live.map(([, execution]) => execution), ...this.#held.values()].flatMap(({ wakeAt }) =>
       wakeAt === null ? [] : [wakeAt],
     );
     return {
-      unfinished: this.unfinished,
-      running:
-        this.#loading.size + live.filter(({ status }) => status === "running" || status === "queued").length,
+      unfinished: new Set([...running, ...this.#live.keys(), ...this.#held.keys()]).size,
+      running: running.size,
       nextWakeAt: wakes.length === 0 ? null : Math.min(...wakes),
     };
   }
@@ -188,11 +204,24 @@ export class Engine implements Runs {
     this.#stopped = true;
     for (const { cancel } of this.#held.values()) cancel();
     await Promise.all([...this.#live.values()].map((execution) => execution.stop(graceMs)));
-    const left = this.activity();
+    await Promise.allSettled(this.#admitted);
+    this.#left ??= this.activity();
     this.#held.clear();
     this.#live.clear();
-    for (const runId of this.#listeners.keys()) this.#announce(runId);
-    return left;
+    this.#endings.announceAll();
+    return this.#left;
+  }
+
+  /** Lets what comes from outside write, unless the engine stops, which waits for what was let in. */
+  async #admit<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#stopped) throw new EngineStoppedError();
+    const admitted = work();
+    this.#admitted.add(admitted);
+    try {
+      return await admitted;
+    } finally {
+      this.#admitted.delete(admitted);
+    }
   }
 
   async #create(
@@ -200,7 +229,6 @@ export class Engine implements Runs {
     request: StartRequest,
     input: unknown,
   ): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
-    if (this.#stopped) throw new EngineStoppedError();
     const { clock, durability, newId, journal } = this.#options;
     const createdAt = clock.now();
     const wanted = [durability, agent.durability, request.durability];
@@ -221,14 +249,18 @@ export class Engine implements Runs {
       endedAt: null,
       wakeAt: request.delayMs === undefined ? null : createdAt + request.delayMs,
     };
-    await journal.append([{ kind: "create-run", run }]);
-    await this.#schedule(run, { fresh: true });
-    return { run: { ...run, updatedAt: createdAt }, created: true };
+    return await this.#admit(async () => {
+      await journal.append([{ kind: "create-run", run }]);
+      this.#due.add(run.id);
+      await this.#schedule(run, { fresh: true });
+      return { run: { ...run, updatedAt: createdAt }, created: true };
+    });
   }
 
-  /** Runs it now, or when its delay is over. `fresh`: nobody can have written to it since it was made. */
+  /** Runs what is due now, or when its delay is over. `fresh`: nobody can have written to it since it was made. */
   async #schedule(run: RunRecord, { fresh = false } = {}): Promise<void> {
     if (this.#stopped) return;
+    this.#due.delete(run.id);
     const { clock, agents, log } = this.#options;
     const agent = agents.get(run.agent);
     if (agent === undefined) {
@@ -257,7 +289,7 @@ export class Engine implements Runs {
     const history = await this.#wholeHistory(run.id);
     const inbox = await this.#options.journal.inbox(run.id);
     this.#loading.delete(run.id);
-    if (this.#stopped) return;
+    if (this.#stopped) return void this.#due.add(run.id);
     if (history.length > 0) {
       const facts = { event: "run.resumed", run: run.id, agent: run.agent, replayed: history.length };
       this.#options.log.info(facts, "run resumed");
@@ -279,7 +311,7 @@ export class Engine implements Runs {
       tenantId,
       onSettled: (runId) => {
         this.#live.delete(runId);
-        this.#announce(runId);
+        this.#endings.announce(runId);
       },
     });
     this.#live.set(run.id, execution);
@@ -297,32 +329,6 @@ export class Engine implements Runs {
       all.push(...page);
       if (page.length < historyPage) return all;
     }
-  }
-
-  #nextSettling(
-    runId: string,
-    deadline: number,
-  ): { readonly promise: Promise<void>; readonly forget: () => void } {
-    let settle = (): void => {};
-    const promise = new Promise<void>((resolve) => (settle = resolve));
-    const listeners = this.#listeners.get(runId) ?? new Set();
-    this.#listeners.set(runId, listeners);
-    const cancelTimer = this.#options.clock.setTimer(deadline, () => listener());
-    const forget = (): void => {
-      cancelTimer();
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#listeners.delete(runId);
-    };
-    const listener = (): void => {
-      forget();
-      settle();
-    };
-    listeners.add(listener);
-    return { promise, forget };
-  }
-
-  #announce(runId: string): void {
-    for (const listener of this.#listeners.get(runId) ?? []) listener();
   }
 }
 

@@ -130,8 +130,9 @@ export class Execution {
     }
   }
 
-  /** Runs a step's attempt, which `stop` waits for. */
+  /** Runs a step's attempt, which `stop` waits for; never, once it has been called. */
   async attempt<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#state !== "running") return await never();
     this.#attemptsInFlight += 1;
     try {
       return await work();
@@ -141,19 +142,27 @@ export class Execution {
     }
   }
 
-  /** Starts no further attempt; those under way reach their end and are recorded, if that takes no longer than `graceMs`. */
+  /**
+   * Starts no further attempt; those under way reach their end, and what happened is recorded, if that takes no longer
+   * than `graceMs`.
+   */
   async stop(graceMs: number): Promise<void> {
     if (this.#state === "running") this.#state = "stopping";
-    if (this.#attemptsInFlight > 0 && this.#state === "stopping") {
-      await new Promise<void>((resolve) => {
-        const cancel = this.clock.setTimer(this.clock.now() + graceMs, resolve);
-        this.#noAttemptInFlight = () => {
-          cancel();
-          resolve();
-        };
+    await new Promise<void>((resolve) => {
+      const cancel = this.clock.setTimer(this.clock.now() + graceMs, resolve);
+      void this.#quiet().then(() => {
+        cancel();
+        resolve();
       });
-    }
+    });
     this.close();
+  }
+
+  /** Resolves when no attempt is under way and all is recorded. */
+  async #quiet(): Promise<void> {
+    if (this.#attemptsInFlight > 0 && this.#state === "stopping")
+      await new Promise<void>((resolve) => (this.#noAttemptInFlight = resolve));
+    await this.#runLog.written();
   }
 
   /** Lets the run go: nothing is recorded or called from now on. What was cut off runs again where the run goes on. */
@@ -167,7 +176,8 @@ export class Execution {
 
   async #callAgent(): Promise<{ readonly output: unknown } | { readonly thrown: unknown }> {
     const context: RunContext<unknown> = {
-      input: this.run.input,
+      // A copy, since the agent may change it while the run's first row waits to be written.
+      input: structuredClone(this.run.input),
       step: createStep(this),
       run: { id: this.run.id, agent: this.run.agent },
       tenant: { id: this.#ports.tenantId },

@@ -14,7 +14,7 @@ export class RunLog {
   readonly #clock: Clock;
   readonly #onTrouble: (error: unknown) => void;
   #pending: { readonly writes: readonly Write[]; readonly done: () => void }[] = [];
-  #writing = false;
+  #draining: Promise<void> | null = null;
   #closed = false;
 
   constructor(journal: Journal, clock: Clock, onTrouble: (error: unknown) => void) {
@@ -26,9 +26,15 @@ export class RunLog {
   /** Resolves when the writes are committed; never, if the run is let go first. */
   append(writes: readonly Write[]): Promise<void> {
     return new Promise((resolve) => {
+      if (this.#closed) return;
       this.#pending.push({ writes, done: resolve });
-      if (!this.#writing) void this.#drain();
+      this.#draining ??= this.#drain();
     });
+  }
+
+  /** Resolves when nothing waits to be written. */
+  async written(): Promise<void> {
+    while (this.#draining !== null && !this.#closed) await this.#draining;
   }
 
   /** Nothing is written from now on. */
@@ -37,7 +43,6 @@ export class RunLog {
   }
 
   async #drain(): Promise<void> {
-    this.#writing = true;
     while (this.#pending.length > 0 && !this.#closed) {
       const batch = this.#pending;
       this.#pending = [];
@@ -45,7 +50,7 @@ export class RunLog {
       if (this.#closed) break;
       for (const { done } of batch) done();
     }
-    this.#writing = false;
+    this.#draining = null;
   }
 
   async #appendUntilTaken(writes: readonly Write[]): Promise<void> {

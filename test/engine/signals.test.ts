@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import * as z from "zod";
 import { IdempotencyConflictError, InvalidInputError, WrongStatusError } from "../../app/engine/errors.ts";
-import type { Journal } from "../../app/engine/journal.ts";
 import { anyAgent } from "../support/agent.ts";
 import { TestEngine } from "../support/engine.ts";
+import { HeldAnswers } from "../support/intercepted-journal.ts";
 
 const waitsOnce = anyAgent(async ({ step }) => await step.waitForSignal("wait", { signal: "go" }));
 
@@ -221,34 +221,15 @@ test("a signal that was committed just before a crash is taken after it", async 
 test.each(["history", "inbox"] as const)(
   "a signal sent while the run's %s is being read is taken once",
   async (read) => {
-    let holdBack: Promise<void> | null = null;
-    const reading = Promise.withResolvers<void>();
-    const engine = await TestEngine.create([waitsOnce], {
-      wrapJournal: (journal) =>
-        new Proxy(journal, {
-          get(target, property) {
-            const value: unknown = Reflect.get(target, property, target);
-            if (typeof value !== "function") return value;
-            return async (...args: unknown[]) => {
-              const result: unknown = await Reflect.apply(value, target, args);
-              if (property === read && holdBack !== null) {
-                reading.resolve();
-                await holdBack;
-              }
-              return result;
-            };
-          },
-        }) as Journal,
-    });
+    const answers = new HeldAnswers(read);
+    const engine = await TestEngine.create([waitsOnce], { wrapJournal: answers.wrap });
     const runId = await engine.start("agent");
-    const letGo = Promise.withResolvers<void>();
-    holdBack = letGo.promise;
     await engine.reopenUnopened();
+    answers.hold();
     const opened = engine.engine.open();
-    await reading.promise;
+    await answers.reached;
     await engine.engine.signal(runId, { name: "go", payload: "meanwhile" });
-    holdBack = null;
-    letGo.resolve();
+    answers.letGo();
     await opened;
     expect((await engine.finish(runId)).output).toMatchObject({ payload: "meanwhile" });
     expect(await engine.journal.inbox(runId)).toEqual([]);
