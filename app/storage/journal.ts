@@ -1,6 +1,7 @@
 import type { Connection, Statements } from "../../db/connect.ts";
 import type { HistoryEvent, Journal, ListedRun, RunFilter, RunRecord } from "../engine/journal.ts";
 import type { RunStatus, SignalRecord, Write } from "../engine/journal.ts";
+import { turn } from "../engine/turn.ts";
 import type { Codec } from "./codec.ts";
 import { decodeEvent, decodeListedRun, decodeRun, decodeSignal } from "./rows.ts";
 import { encodeEvent, encodePatch, encodeRun, encodeSignal } from "./rows.ts";
@@ -22,7 +23,7 @@ export class SqliteJournal implements Journal {
   readonly #codec: Codec;
   readonly #gate: () => Promise<void>;
   #pending: Pending[] = [];
-  #flushing: Promise<void> | null = null;
+  #flushing = false;
 
   /** `gate` resolves once everything committed before its call is durable. */
   constructor(connection: Connection, codec: Codec, gate: () => Promise<void>) {
@@ -34,8 +35,7 @@ export class SqliteJournal implements Journal {
   append(writes: readonly Write[]): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ writes, done: resolve, failed: reject });
-      // At the end of this turn of the event loop: all that is appended within it becomes one transaction.
-      this.#flushing ??= new Promise((flushed) => setImmediate(() => flushed(this.#flush())));
+      if (!this.#flushing) void this.#flush();
     });
   }
 
@@ -44,9 +44,10 @@ export class SqliteJournal implements Journal {
     await this.#gate();
   }
 
-  /** Resolves when everything appended before the call is committed or has failed. */
+  /** Resolves when everything appended before the call is committed or has failed, whatever is appended after it. */
   async flush(): Promise<void> {
-    while (this.#flushing !== null) await this.#flushing;
+    if (!this.#flushing) return;
+    await this.append([]).catch(() => {});
   }
 
   async run(id: string): Promise<ListedRun | undefined> {
@@ -117,19 +118,23 @@ export class SqliteJournal implements Journal {
     return this.#connection.read(work);
   }
 
+  /** Waits for a turn of the event loop before each commit: all that is appended within it becomes one transaction. */
   async #flush(): Promise<void> {
+    this.#flushing = true;
     while (this.#pending.length > 0) {
+      await turn();
       const batch = this.#pending;
       this.#pending = [];
       await this.#commit(batch);
     }
-    this.#flushing = null;
+    this.#flushing = false;
   }
 
   /** One transaction for all; if it fails, one for each, so that what only one of them met fails only that one. */
   async #commit(batch: readonly Pending[]): Promise<void> {
+    const writes = batch.flatMap((pending) => pending.writes);
     try {
-      await this.#connection.write((on) => batch.forEach(({ writes }) => this.#apply(on, writes)));
+      if (writes.length > 0) await this.#connection.write((on) => this.#apply(on, writes));
     } catch (error) {
       if (batch.length === 1) return batch[0]?.failed(error);
       for (const single of batch) await this.#commit([single]);
