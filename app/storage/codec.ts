@@ -89,5 +89,9 @@ function fromText(data: SealedValue["data"], place: string): unknown {
   if (data === null) return undefined;
   if (typeof data !== "string")
     throw new UnreadableValueError(`The value at ${place} should be text and is bytes.`);
-  return JSON.parse(data);
+  try {
+    return JSON.parse(data);
+  } catch (error) {
+    throw new UnreadableValueError(`The value at ${place} is not JSON.`, { cause: error });
+  }
 }
