@@ -35,9 +35,11 @@ export async function runAttempts<Result>(
   }
   await execution.replay.frontier(`step "${identity.name}"`);
   let last = call?.progress ?? null;
+  let endPause = last === null ? null : execution.waits.begin({ kind: "sleeping", until: nextAt(last) });
   for (;;) {
     const attempt = (last?.attempt ?? 0) + 1;
-    if (last !== null) await pauseUntil(execution, (last.data as { readonly nextAt: number }).nextAt);
+    if (last !== null) await passed(execution, nextAt(last));
+    endPause?.();
     const done = execution.waits.begin({ kind: "working" });
     await execution.effectsAllowed();
     const row = await execution.attempt(async () => {
@@ -48,10 +50,12 @@ export async function runAttempts<Result>(
       const error = serializeError(result.thrown);
       if (next.kind === "exhausted")
         return await execution.record("step.failed", identity, { attempt, data: error });
+      // Before the row, so that the run's status says with it for how long nothing happens.
+      done();
+      endPause = execution.waits.begin({ kind: "sleeping", until: next.at });
       return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
     });
     if (row.kind === "step.retrying") {
-      done();
       last = row;
       continue;
     }
@@ -73,10 +77,9 @@ function settle(
   else reject(new StepError(event.name, reviveError(event.data as SerializedError)));
 }
 
-async function pauseUntil(execution: Execution, nextAt: number): Promise<void> {
-  const woken = execution.waits.begin({ kind: "sleeping", until: nextAt });
-  await passed(execution, nextAt);
-  woken();
+/** When the attempt after a `step.retrying` row is due. */
+function nextAt({ data }: HistoryEvent): number {
+  return (data as { readonly nextAt: number }).nextAt;
 }
 
 async function tryOnce<Result>(
