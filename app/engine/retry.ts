@@ -1,4 +1,4 @@
-import { parseDuration, type Duration } from "./duration.ts";
+import { maxDurationMs, parseDuration, type Duration } from "./duration.ts";
 import { NonRetryableError, RetryAfterError } from "./errors.ts";
 import { NotJsonError } from "./json.ts";
 
@@ -51,7 +51,17 @@ export function decideRetry(
 ): RetryDecision {
   if (thrown instanceof NonRetryableError || thrown instanceof NotJsonError) return { kind: "exhausted" };
   if (attempt >= policy.maxAttempts) return { kind: "exhausted" };
-  if (thrown instanceof RetryAfterError) return { kind: "again", at: now + Math.max(0, thrown.retryAfterMs) };
-  const growth = policy.backoff === "exponential" ? 2 ** (attempt - 1) : 1;
-  return { kind: "again", at: now + Math.min(policy.delayMs * growth, policy.maxDelayMs) };
+  return { kind: "again", at: now + (askedDelayMs(thrown) ?? policyDelayMs(policy, attempt)) };
+}
+
+/** Null if nobody asked, or if what was made of a service's header is no number. */
+function askedDelayMs(thrown: unknown): number | null {
+  if (!(thrown instanceof RetryAfterError) || Number.isNaN(thrown.retryAfterMs)) return null;
+  return Math.min(Math.max(0, Math.ceil(thrown.retryAfterMs)), maxDurationMs);
+}
+
+function policyDelayMs({ backoff, delayMs, maxDelayMs }: RetryPolicy, attempt: number): number {
+  // Doubled so often, any delay is beyond the longest; 2 to a power without bound would make NaN of a delay of 0.
+  const growth = backoff === "exponential" ? 2 ** Math.min(attempt - 1, 64) : 1;
+  return Math.min(delayMs * growth, maxDelayMs);
 }
