@@ -13,8 +13,9 @@ export const systemClock: Clock = {
   setTimer(at, fire) {
     let timer: NodeJS.Timeout;
     const arm = (): void => {
-      const leftMs = at - Date.now();
-      timer = leftMs > maxTimeoutMs ? setTimeout(arm, maxTimeoutMs) : setTimeout(fire, Math.max(0, leftMs));
+      const leftMs = Math.min(Math.max(0, at - Date.now()), maxTimeoutMs);
+      // A timeout counts another clock's milliseconds, so by this one it may come a little early.
+      timer = setTimeout(() => (Date.now() < at ? arm() : fire()), leftMs);
     };
     arm();
     return () => clearTimeout(timer);
