@@ -114,7 +114,8 @@ async function crashAndReplay({ ops, signals, crashes }: Scenario): Promise<void
     };
 
     let { ended, rows } = await goOn([]);
-    for (const share of crashes) ({ ended, rows } = await loseAfter(Math.floor(share * rows.length), rows));
+    for (const share of crashes)
+      ({ ended, rows } = await loseAfter(Math.floor(share * (rows.length - 1)), rows));
     // Of the last life only the end is lost: what follows is nothing but replay.
     const replayed = await loseAfter(rows.length - 1, rows);
     expect(attempts).toEqual([]);
