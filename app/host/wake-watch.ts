@@ -23,6 +23,7 @@ export class WakeWatch {
   readonly #options: WakeWatchOptions;
   #timer: NodeJS.Timeout | null = null;
   #scanning: Promise<void> = Promise.resolve();
+  /** By the wake's key: a tenant may have several, and each is served at its time. */
   readonly #timers = new Map<string, NodeJS.Timeout>();
   #stopped = false;
 
@@ -38,15 +39,15 @@ export class WakeWatch {
   expect(wake: Wake): void {
     const inMs = wake.at - Date.now();
     if (this.#stopped || inMs > 2 * scanEveryMs) return;
-    clearTimeout(this.#timers.get(wake.tenantId));
+    clearTimeout(this.#timers.get(wake.key));
     const timer = setTimeout(
       () => {
-        this.#timers.delete(wake.tenantId);
+        this.#timers.delete(wake.key);
         void this.#serve(wake);
       },
       Math.max(0, inMs),
     );
-    this.#timers.set(wake.tenantId, timer);
+    this.#timers.set(wake.key, timer);
   }
 
   async stop(): Promise<void> {
