@@ -38,6 +38,8 @@ export class TenantSlot {
   #isWanted = false;
   #onUnused: (() => void) | null = null;
   #ended: StorageError | null = null;
+  /** What ended the epoch that is just being opened. */
+  #brokenAtOpening: Error | null = null;
 
   constructor(tenantId: string, options: SlotOptions) {
     this.tenantId = tenantId;
@@ -50,7 +52,12 @@ export class TenantSlot {
   }
 
   get isForgettable(): boolean {
-    return this.#state.kind === "closed" && this.#uses === 0 && this.#leftover === null && !this.#isWanted;
+    if (this.#uses > 0 || this.#leftover !== null || this.#isWanted) return false;
+    // One that failed is remembered for as long as it would make the next opening wait longer.
+    return (
+      this.#state.kind === "closed" ||
+      (this.#state.kind === "failed" && Date.now() >= this.#state.until + maxRetryMs)
+    );
   }
 
   async use<T>(work: (tenant: HostedTenant) => Promise<T>): Promise<T> {
@@ -103,6 +110,7 @@ export class TenantSlot {
   /** Drops the tenant without a word to the store: this host may not acknowledge anything any more. */
   fence(why: StorageError): void {
     this.#ended = why;
+    this.#brokenAtOpening = why;
     if (this.#state.kind === "open") this.#drop(this.#state.tenant, why);
   }
 
@@ -139,10 +147,12 @@ export class TenantSlot {
 
   async #tryToOpen(): Promise<void> {
     try {
-      this.#state = { kind: "open", tenant: await this.#openFile() };
+      const tenant = await this.#openFile();
+      this.#state = { kind: "open", tenant };
       this.#failures = 0;
       this.#isWanted = false;
       this.#lastUsedAt = Date.now();
+      if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
       const known = unavailable(this.tenantId, error);
       const retryMs = Math.min(firstRetryMs * 2 ** this.#failures++, maxRetryMs);
@@ -155,17 +165,22 @@ export class TenantSlot {
   async #openFile(): Promise<HostedTenant> {
     await this.#leftover?.unregister();
     this.#leftover = null;
+    if (this.#ended !== null) throw this.#ended;
+    this.#brokenAtOpening = null;
     const { storage, onReleased: _, ...options } = this.#options;
     const file = await openTenant(this.tenantId, storage);
     const tenant: HostedTenant = new HostedTenant(file, {
       ...options,
       wakes: this.wakes,
-      onBroken: (error) => this.#drop(tenant, error),
+      onBroken: (error) => {
+        if (this.#state.kind === "opening") this.#brokenAtOpening ??= error;
+        else this.#drop(tenant, error);
+      },
     });
     try {
       await tenant.runs.open();
     } catch (error) {
-      await tenant.abandon(unavailable(this.tenantId, error));
+      await this.#abandon(tenant, unavailable(this.tenantId, error));
       throw error;
     }
     options.log.info({ event: "tenant.opened", tenant: this.tenantId, ...file.report }, "tenant opened");
