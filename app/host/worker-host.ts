@@ -40,6 +40,7 @@ export class WorkerHost implements Host {
       store: storage.store,
       log,
       wake: async ({ tenantId, key }) => {
+        if (this.#state !== "serving") throw new DrainingError();
         const slot = this.#slot(tenantId);
         slot.wakes.adopt(key);
         await slot.look();
@@ -59,13 +60,19 @@ export class WorkerHost implements Host {
   }
 
   async status(tenantId: string): Promise<TenantStatus> {
-    const opened = this.#slots.get(tenantId)?.open ?? null;
-    if (opened !== null) return await this.#statusOf(opened);
-    const opening = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant));
-    const late = sleep(statusWaitMs).then(() => unavailableStatus(tenantId, "It is still being opened."));
-    return await Promise.race([opening, late]).catch((error: Error) =>
-      unavailableStatus(tenantId, error.message),
+    const waiting = new AbortController();
+    const late = sleep(statusWaitMs, undefined, { signal: waiting.signal }).then(() =>
+      unavailableStatus(tenantId, "It is still being opened."),
     );
+    const told = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant));
+    try {
+      return await Promise.race([told, late]);
+    } catch (error) {
+      return unavailableStatus(tenantId, (error as Error).message);
+    } finally {
+      late.catch(() => {});
+      waiting.abort();
+    }
   }
 
   readiness(): Readiness {
@@ -115,9 +122,10 @@ export class WorkerHost implements Host {
     this.#state = "draining";
     this.#stopHousekeeping();
     const { hostRecord } = this.#options.storage;
+    const wakesStopped = this.#wakes.stop();
     await hostRecord.drain();
     await Promise.all([...this.#slots.values()].map((slot) => slot.end(drainGraceMs)));
-    await this.#wakes.stop();
+    await wakesStopped;
     await hostRecord.stop();
   }
 
@@ -125,6 +133,7 @@ export class WorkerHost implements Host {
   fence(): void {
     this.#state = "fenced";
     this.#stopHousekeeping();
+    void this.#wakes.stop();
     for (const slot of this.#slots.values()) slot.fence(new DrainingError(new FencedError().message));
   }
 
