@@ -2,9 +2,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
 import { storeEnvironment, WorkerPlace } from "../support/worker.ts";
 import { runDrill, type DrillReport, type Round } from "./drill/drill.ts";
+import { seed } from "./drill/seed.ts";
 
-/** `DRILL_SEED` plays a failed round again, as the first one. */
-const seed = Number(process.env["DRILL_SEED"] ?? Math.floor(Math.random() * 1e9));
 const rounds = Number(process.env["DRILL_ROUNDS"] ?? 20);
 
 let store: VersityGw;
@@ -27,7 +26,7 @@ test(
       rounds,
       seed,
       loadMs: { min: 100, max: 1_200 },
-      secondKill: 0.25,
+      shortLives: true,
     });
     show(report);
     // The first ones tell enough.
@@ -49,10 +48,10 @@ test("the same drill finds lost writes behind a gate that resolves at once", asy
     script: "test/crash/ungated-worker.ts",
     rounds: 5,
     seed,
-    // Longer than the second in which Litestream ships by itself, and no life shorter than that: a tenant of whose newest
+    // Longer than the second in which Litestream ships by itself, and no epoch shorter than that: a tenant of whose newest
     // epoch nothing was shipped is an error as a whole, and shows no single write as lost.
     loadMs: { min: 1_500, max: 2_500 },
-    secondKill: 0,
+    shortLives: false,
   });
   show(report);
   const lost = report.violations.filter(({ kind }) => kind.startsWith("lost-"));

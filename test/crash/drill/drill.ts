@@ -19,8 +19,8 @@ export interface DrillOptions {
   readonly seed: number;
   /** For how long clients write before the kill. */
   readonly loadMs: { readonly min: number; readonly max: number };
-  /** How likely the next life is killed too, while it restores and takes up what was left. From 0 to 1. */
-  readonly secondKill: number;
+  /** Whether lives and epochs may be short: some are killed while they restore, some let tenants go as soon as they idle. */
+  readonly shortLives: boolean;
 }
 
 /** What one round had. Without steps in flight and lost commits it would have proved nothing. */
@@ -131,7 +131,7 @@ class Drill {
 
   async #startOnNothing(random: Random): Promise<WorkerLife> {
     await this.#options.place.wipe();
-    if (random.chance(this.#options.secondKill)) {
+    if (this.#options.shortLives && random.chance(0.25)) {
       const stillborn = await this.#start(random);
       await sleep(random.between(0, 400));
       await stillborn.killHard();
@@ -141,10 +141,10 @@ class Drill {
     return await this.#start(random);
   }
 
-  /** At times tenants are let go as soon as they are idle, so that a kill meets releases and claims too. */
+  /** Tenants that are let go when they idle make a kill meet releases and claims too. */
   #start(random: Random): Promise<WorkerLife> {
-    const idle = random.chance(0.5) ? {} : { HOLDFAST_IDLE: "200ms" };
-    const { place, script } = this.#options;
+    const { place, script, shortLives } = this.#options;
+    const idle = shortLives && random.chance(0.5) ? { HOLDFAST_IDLE: "200ms" } : {};
     return place.start({ DRILL_EXECUTIONS: join(place.folder, "executions.log"), ...idle }, script);
   }
 
