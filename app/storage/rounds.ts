@@ -124,7 +124,8 @@ export class Rounds {
         const { txid } = await this.#ports.sync();
         void this.#confirm(served, seen, txid);
       } catch (error) {
-        this.#fail(served, error);
+        // Those who came meanwhile too: one sync after the other, each as long as its timeout, would keep them for minutes.
+        this.#fail([...served, ...this.#waiting.splice(0)], error);
       }
     }
     this.#syncing = false;

@@ -45,6 +45,8 @@ const tenantFolder = join(env["HOLDFAST_DATA"] ?? store, `demo/e${epoch}`);
 mkdirSync(tenantFolder, { recursive: true });
 const database = new DatabaseSync(join(tenantFolder, "tenant.db"));
 database.exec(`
+  PRAGMA journal_mode = WAL;
+  PRAGMA busy_timeout = 5000;
   CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT);
   CREATE TABLE history (run_id TEXT, seq INTEGER, kind TEXT, name TEXT);
   INSERT INTO runs VALUES ('r1', 'running');
