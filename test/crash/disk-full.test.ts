@@ -2,11 +2,13 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished, expect, test } from "vitest";
+import { onTestFinished, expect, test, vi } from "vitest";
 import { connect } from "../../db/connect.ts";
 import type { Connection, Statements } from "../../db/connect.ts";
 import { migrate } from "../../db/migrate.ts";
 import { meta } from "../../db/schema.ts";
+import { codeOf, type Answer } from "../support/worker-client.ts";
+import { WorkerPlace } from "../support/worker.ts";
 
 const diskSize = 8 * 1024 * 1024;
 
@@ -53,6 +55,60 @@ test("a full disk refuses writes, loses nothing that was acknowledged, and write
   onTestFinished(() => again.close());
   expect(await keys(again)).toEqual(written.toSorted());
 });
+
+test("on a full disk a request is refused with 503, nothing that was acknowledged is lost, and a repeat succeeds once there is room", async () => {
+  const disk = mountDisk();
+  const store = mkdtempSync(join(tmpdir(), "holdfast-full-store-"));
+  onTestFinished(() => {
+    rmSync(store, { recursive: true, force: true });
+  });
+  const place = await WorkerPlace.open({
+    HOLDFAST_STORE: `file:${store}`,
+    HOLDFAST_DATA: join(disk, "data"),
+  });
+  onTestFinished(() => place.close());
+  const worker = await place.start();
+  const client = await worker.client("acme");
+  const input = { token: "x".repeat(40_000), steps: 1, ms: 0 };
+  const acknowledged: string[] = [];
+  const start = async (round: number): Promise<void> => {
+    const answer = await client.start("chain", input, { key: `run-${String(round)}` });
+    if (answer.status >= 300) throw new Refused(answer);
+    acknowledged.push(answer.body.id);
+  };
+  await start(0);
+  const ballast = join(disk, "ballast");
+  fillUp(ballast);
+  const refused = await untilItFails((round) => start(round + 1)).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(Refused);
+  const { answer } = refused as Refused;
+  expect(answer.status).toBe(503);
+  expect(codeOf(answer)).toMatch(/^(tenant_unavailable|not_durable)$/);
+  expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
+  const lastKey = acknowledged.length;
+
+  unlinkSync(ballast);
+  await vi.waitFor(() => start(lastKey), { timeout: 60_000, interval: 500 });
+  for (const id of acknowledged)
+    await vi.waitFor(async () => expect((await client.run(id)).body).toMatchObject({ status: "completed" }), {
+      timeout: 30_000,
+      interval: 200,
+    });
+}, 180_000);
+
+class Refused extends Error {
+  readonly answer: Answer;
+  constructor(answer: Answer) {
+    super(`Refused with ${String(answer.status)}: ${JSON.stringify(answer.body)}`);
+    this.answer = answer;
+  }
+}
+
+/** Leaves room for a few writes. */
+function fillUp(ballast: string): void {
+  const { bavail, bsize } = statfsSync(join(ballast, ".."));
+  writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - 400_000)));
+}
 
 async function untilItFails(write: (round: number) => Promise<void>): Promise<never> {
   for (let round = 0; round < 1000; round += 1) await write(round);

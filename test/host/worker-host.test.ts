@@ -135,6 +135,7 @@ test("a stale wake is looked at in vain, and deleted", async () => {
   await workspace.host({ idleMs: 50 });
   await until("the wake is gone", async () => (await workspace.store.list("wakes/")).length === 0);
   await until("the tenant is nobody's", async () => (await holder("acme")) === null);
+  expect(await workspace.store.list("wakes/")).toEqual([]);
 });
 
 test("an opening that failed is not tried at once again, and is tried again later", async () => {
