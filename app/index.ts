@@ -1,9 +1,21 @@
 /** What agents import as `holdfast`. */
+import type { HoldfastTransaction } from "../db/connect.ts";
+
+/** `step.tx` gives a Drizzle transaction on the tenant's own file. */
+declare module "./engine/agent.ts" {
+  interface Register {
+    readonly tx: HoldfastTransaction;
+  }
+}
+
 export { defineAgent } from "./engine/agent.ts";
 export type {
   Agent,
   AgentOptions,
   AttemptContext,
+  Branch,
+  FailureContext,
+  MapOptions,
   ReceivedSignal,
   RunContext,
   RunLogger,
@@ -11,6 +23,7 @@ export type {
   Step,
   StepFunction,
   StepOptions,
+  Transaction,
 } from "./engine/agent.ts";
 export type { Duration } from "./engine/duration.ts";
 export { NonRetryableError, RetryAfterError, StepError } from "./engine/errors.ts";

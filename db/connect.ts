@@ -11,6 +11,8 @@ export type { Statements } from "./scope.ts";
 
 /** Drizzle over the tenant's file, with every table of `db/schema.ts`. */
 export type HoldfastDb = LibSQLDatabase<typeof schema>;
+/** What the callback of `db.transaction` gets. */
+export type HoldfastTransaction = Parameters<Parameters<HoldfastDb["transaction"]>[0]>[0];
 
 /** The one connection of this process to a tenant's file. All its operations run one after the other, in call order. */
 export interface Connection {

@@ -29,6 +29,10 @@ export const runs = sqliteTable(
     resultKeyId: text("result_key_id"),
     output: value("output"),
     error: value("error"),
+    stateKeyId: text("state_key_id"),
+    /** What the run said of itself last. */
+    state: value("state"),
+    /** The run that waits for this one. */
     parent: text("parent"),
     idempotencyKey: text("idempotency_key"),
     /** Sealed with the input's key: a digest of a guessable input would give it away. */
@@ -46,6 +50,9 @@ export const runs = sqliteTable(
     index("runs_wake")
       .on(table.wakeAt)
       .where(sql`wake_at IS NOT NULL`),
+    index("runs_parent")
+      .on(table.parent, table.id)
+      .where(sql`parent IS NOT NULL`),
   ],
 );
 

@@ -7,14 +7,18 @@ import {
   UnknownAgentError,
   WrongStatusError,
 } from "./errors.ts";
-import { Execution } from "./execution.ts";
+import { Execution, type ExecutionPorts } from "./execution.ts";
+import { failureAgents, failureInput, failureAgentId } from "./failure-agent.ts";
 import { hasEnded, type Durability, type HistoryEvent, type Journal, type ListedRun } from "./journal.ts";
 import type { RunFilter, RunRecord, RunStatus, SignalRecord } from "./journal.ts";
 import { fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import type { EngineLog } from "./log.ts";
+import { rowsThatCount, wholeHistory, type StepPlace } from "./past.ts";
+import { RunControl } from "./run-control.ts";
 import { RunEndings } from "./run-endings.ts";
 import type { Runs, SignalRequest, StartRequest } from "./runs.ts";
+import { Scheduler } from "./scheduler.ts";
 import { checkValue, recordable } from "./schema.ts";
 
 export interface EngineOptions {
@@ -27,13 +31,17 @@ export interface EngineOptions {
   readonly durability: Durability;
   /** Ids that sort by the time of their making (UUID version 7). */
   readonly newId: () => string;
+  /** For `step.random`. */
+  readonly random: () => number;
+  /** So many runs may be in memory at a time. */
+  readonly maxLive: number;
   /** Told when a run could not be taken up: the tenant should be opened anew. */
   readonly onTrouble: (error: unknown) => void;
 }
 
 /** What a tenant's runs are up to, for whoever decides whether the tenant may be let go. */
 export interface EngineActivity {
-  /** Runs that have not ended. */
+  /** Runs that have not ended and are not paused. */
   readonly unfinished: number;
   /** Runs that something is being done for now. */
   readonly running: number;
@@ -43,40 +51,58 @@ export interface EngineActivity {
 
 /** A tenant with a run whose agent is missing is looked at so often: the next deploy may bring the agent back. */
 const agentRecheckMs = 10 * 60_000;
-
-/** So many rows are read at a time when a run's history is loaded. */
-const historyPage = 5_000;
+/** A run that only waits leaves memory after so long: a child or a signal that comes sooner finds it there. */
+const parkAfterMs = 5_000;
+/** Attempts of a run that is paused get so long to reach their end. */
+const pauseGraceMs = 10_000;
 
 /** The runs of one tenant, as long as the tenant is open on this host. */
 export class Engine implements Runs {
   readonly #options: EngineOptions;
-  readonly #live = new Map<string, Execution>();
-  /** Runs that wait for their delay, and those whose agent this code does not have. */
-  readonly #held = new Map<string, { readonly wakeAt: number | null; readonly cancel: () => void }>();
-  /** Signals that came in for a run while its history was being read. */
-  readonly #loading = new Map<string, SignalRecord[]>();
-  /** Runs that something is to be done for and that were not taken up yet, or came too late to be. */
-  readonly #due = new Set<string>();
-  /** What came in from outside and is being written. */
-  readonly #admitted = new Set<Promise<unknown>>();
+  /** Those that may be started, and those that only the engine starts. */
+  readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #scheduler: Scheduler;
+  readonly #control: RunControl;
   readonly #endings: RunEndings;
+  /** Signals that came in for a run while it was being read. */
+  readonly #late = new Map<string, SignalRecord[]>();
   readonly #starts = new KeyedQueue();
   readonly #signals = new KeyedQueue();
+  /** One change of a run from outside at a time. */
+  readonly #changes = new KeyedQueue();
+  /** What came in from outside and is being written. */
+  readonly #admitted = new Set<Promise<unknown>>();
+  #unfinished = 0;
   #stopped = false;
   /** What was left to do when the engine had stopped. */
   #left: EngineActivity | null = null;
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#agents = new Map([...options.agents, ...failureAgents(options.agents.values())]);
     this.#endings = new RunEndings(options.clock);
+    this.#control = new RunControl(options.journal, options.clock, options.newId);
+    this.#scheduler = new Scheduler({
+      clock: options.clock,
+      maxLive: options.maxLive,
+      parkAfterMs,
+      load: (runId) => this.#load(runId),
+      onTrouble: options.onTrouble,
+    });
   }
 
-  /** Takes up every run that has not ended. */
+  /** Takes up every run that has not ended: at once what has something to do, at its time what waits for one. */
   async open(): Promise<void> {
-    const unfinished = await this.#options.journal.unfinishedRuns();
-    const runs = unfinished.filter(({ status }) => status !== "paused");
-    for (const { id } of runs) this.#due.add(id);
-    for (const run of runs) await this.#schedule(run);
+    const { journal, clock } = this.#options;
+    const lookAt = new Set(await journal.runsToLookAt());
+    for (const { id, agent, status, wakeAt } of await journal.unfinishedRuns()) {
+      if (status === "paused") continue;
+      this.#unfinished += 1;
+      const waits = status === "sleeping" || status === "waiting" || (status === "queued" && wakeAt !== null);
+      if (!waits || lookAt.has(id)) this.#scheduler.wake(id, agent);
+      else if (wakeAt !== null)
+        this.#scheduler.wakeAt({ at: Math.max(wakeAt, clock.now()), runId: id, agent });
+    }
   }
 
   async start(request: StartRequest): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
@@ -119,20 +145,17 @@ export class Engine implements Runs {
     const payload = recordable(request.payload, `The payload of signal "${request.name}"`);
     return await this.#signals.run(`${runId} ${key ?? ""}`, async () => {
       const run = await this.get(runId);
-      if (key !== null) {
-        const known = await this.#options.journal.signalByIdempotencyKey(runId, key);
-        if (known !== undefined) {
-          const same =
-            known.name === request.name &&
-            fingerprint(known.payload ?? null) === fingerprint(payload ?? null);
-          if (!same) throw new IdempotencyConflictError(key);
-          return { id: known.id, created: false };
-        }
+      const known = key === null ? undefined : await this.#options.journal.signalByIdempotencyKey(runId, key);
+      if (known !== undefined && key !== null) {
+        const same =
+          known.name === request.name && fingerprint(known.payload ?? null) === fingerprint(payload ?? null);
+        if (!same) throw new IdempotencyConflictError(key);
+        return { id: known.id, created: false };
       }
       if (hasEnded(run.status))
         throw new WrongStatusError(runId, run.status, "a run that has ended takes no signals");
-      await this.#live.get(runId)?.signals.check(request.name, payload);
-      const signal = {
+      await this.#scheduler.live.get(runId)?.signals.check(request.name, payload);
+      const signal: SignalRecord = {
         id: this.#options.newId(),
         runId,
         name: request.name,
@@ -143,9 +166,7 @@ export class Engine implements Runs {
       };
       return await this.#admit(async () => {
         await this.#options.journal.append([{ kind: "create-signal", signal }]);
-        this.#loading.get(runId)?.push(signal);
-        this.#live.get(runId)?.signals.receive(signal);
-        if (this.#stopped) this.#due.add(runId);
+        this.#hear(run, signal);
         return { id: signal.id, created: true };
       });
     });
@@ -167,32 +188,88 @@ export class Engine implements Runs {
     }
   }
 
+  async cancel(runId: string): Promise<ListedRun> {
+    await this.#change(runId, async (run) => {
+      if (run.status === "cancelled") return;
+      if (hasEnded(run.status))
+        throw new WrongStatusError(runId, run.status, "it cannot be cancelled any more");
+      const live = this.#scheduler.live.get(runId);
+      if (live !== undefined) return void (await live.cancel());
+      await this.#control.cancel(run);
+      this.#leave(run, "cancelled");
+    });
+    return await this.get(runId);
+  }
+
+  async pause(runId: string): Promise<ListedRun> {
+    await this.#change(runId, async (run) => {
+      if (run.status === "paused") return;
+      if (hasEnded(run.status)) throw new WrongStatusError(runId, run.status, "it cannot be paused any more");
+      const live = this.#scheduler.live.get(runId);
+      if (live !== undefined) return void (await live.pause(pauseGraceMs));
+      await this.#control.pause(run);
+      this.#leave(run, "paused");
+    });
+    return await this.get(runId);
+  }
+
+  async resume(runId: string): Promise<ListedRun> {
+    await this.#change(runId, async (run) => {
+      if (run.status !== "paused")
+        throw new WrongStatusError(runId, run.status, "only a paused run is resumed");
+      await this.#control.resume(run);
+      this.#enter(run);
+    });
+    return await this.get(runId);
+  }
+
+  async retry(runId: string, from?: StepPlace): Promise<ListedRun> {
+    await this.#change(runId, async (run) => {
+      if (!hasEnded(run.status))
+        throw new WrongStatusError(runId, run.status, "only a run that has ended is retried");
+      await this.#control.retry(run, from);
+      this.#enter(run);
+    });
+    return await this.get(runId);
+  }
+
+  async fork(runId: string, from?: StepPlace): Promise<ListedRun> {
+    const fork = await this.#admit(async () => {
+      const made = await this.#control.fork(await this.get(runId), from);
+      this.#enter(made);
+      return made;
+    });
+    return await this.get(fork.id);
+  }
+
+  async remove(runId: string): Promise<void> {
+    await this.#change(runId, async (run) => {
+      if (!hasEnded(run.status))
+        throw new WrongStatusError(runId, run.status, "only a run that has ended is deleted");
+      await this.#control.remove(run);
+    });
+  }
+
   /** Runs that have not ended and that something can be done for. */
   get unfinished(): number {
-    const { size } = this.#live;
-    return this.#left?.unfinished ?? size + this.#held.size + this.#loading.size + this.#due.size;
+    return this.#unfinished;
   }
 
   /** The runs in memory, by status. */
   countLive(): ReadonlyMap<RunStatus, number> {
-    const counts = new Map<RunStatus, number>([["queued", this.#held.size]]);
-    for (const { status } of this.#live.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
+    const counts = new Map<RunStatus, number>();
+    for (const { status } of this.#scheduler.live.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
     return counts;
   }
 
   activity(): EngineActivity {
     if (this.#left !== null) return this.#left;
-    const live = [...this.#live];
-    // A run that has ended, or was paused, and is still here has not been written so.
-    const working = live.filter(([, { status }]) => status !== "sleeping" && status !== "waiting");
-    const running = new Set([...this.#due, ...this.#loading.keys(), ...working.map(([id]) => id)]);
-    const wakes = [...live.map(([, execution]) => execution), ...this.#held.values()].flatMap(({ wakeAt }) =>
-      wakeAt === null ? [] : [wakeAt],
-    );
+    const live = [...this.#scheduler.live.values()].map(({ wakeAt }) => wakeAt ?? Infinity);
+    const nextWakeAt = Math.min(this.#scheduler.nextWakeAt ?? Infinity, ...live);
     return {
-      unfinished: new Set([...running, ...this.#live.keys(), ...this.#held.keys()]).size,
-      running: running.size,
-      nextWakeAt: wakes.length === 0 ? null : Math.min(...wakes),
+      unfinished: this.#unfinished,
+      running: this.#scheduler.busy,
+      nextWakeAt: nextWakeAt === Infinity ? null : nextWakeAt,
     };
   }
 
@@ -202,14 +279,29 @@ export class Engine implements Runs {
    */
   async stop(graceMs: number): Promise<EngineActivity> {
     this.#stopped = true;
-    for (const { cancel } of this.#held.values()) cancel();
-    await Promise.all([...this.#live.values()].map((execution) => execution.stop(graceMs)));
+    await this.#scheduler.stop(graceMs);
     await Promise.allSettled(this.#admitted);
     this.#left ??= this.activity();
-    this.#held.clear();
-    this.#live.clear();
     this.#endings.announceAll();
     return this.#left;
+  }
+
+  async #create(
+    agent: Agent,
+    request: StartRequest,
+    input: unknown,
+  ): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
+    const run: RunRecord = {
+      ...this.#newRun(agent, input, request.durability),
+      idempotencyKey: request.idempotencyKey ?? null,
+      fingerprint: request.idempotencyKey === undefined ? null : fingerprintOf(request),
+    };
+    const delayed = request.delayMs === undefined ? run : { ...run, wakeAt: run.createdAt + request.delayMs };
+    return await this.#admit(async () => {
+      await this.#options.journal.append([{ kind: "create-run", run: delayed }]);
+      this.#adopt(delayed);
+      return { run: { ...delayed, updatedAt: run.createdAt }, created: true };
+    });
   }
 
   /** Lets what comes from outside write, unless the engine stops, which waits for what was let in. */
@@ -224,16 +316,18 @@ export class Engine implements Runs {
     }
   }
 
-  async #create(
-    agent: Agent,
-    request: StartRequest,
-    input: unknown,
-  ): Promise<{ readonly run: ListedRun; readonly created: boolean }> {
-    const { clock, durability, newId, journal } = this.#options;
-    const createdAt = clock.now();
-    const wanted = [durability, agent.durability, request.durability];
-    const run: RunRecord = {
-      id: newId(),
+  /** A signal was committed. */
+  #hear(run: RunRecord, signal: SignalRecord): void {
+    this.#late.get(run.id)?.push(signal);
+    const live = this.#stopped ? undefined : this.#scheduler.live.get(run.id);
+    if (live !== undefined) live.signals.receive(signal);
+    else if (run.status !== "queued" && run.status !== "paused") this.#scheduler.wake(run.id, run.agent);
+  }
+
+  #newRun(agent: Agent, input: unknown, atLeast: Durability | undefined): RunRecord {
+    const wanted = [this.#options.durability, agent.durability, atLeast];
+    return {
+      id: this.#options.newId(),
       agent: agent.id,
       version: null,
       status: "queued",
@@ -241,97 +335,162 @@ export class Engine implements Runs {
       input,
       output: undefined,
       error: null,
+      state: undefined,
       parent: null,
-      idempotencyKey: request.idempotencyKey ?? null,
-      fingerprint: request.idempotencyKey === undefined ? null : fingerprintOf(request),
-      createdAt,
+      idempotencyKey: null,
+      fingerprint: null,
+      createdAt: this.#options.clock.now(),
       startedAt: null,
       endedAt: null,
-      wakeAt: request.delayMs === undefined ? null : createdAt + request.delayMs,
+      wakeAt: null,
     };
-    return await this.#admit(async () => {
-      await journal.append([{ kind: "create-run", run }]);
-      this.#due.add(run.id);
-      await this.#schedule(run, { fresh: true });
-      return { run: { ...run, updatedAt: createdAt }, created: true };
+  }
+
+  /** A run that was committed just now. */
+  #adopt(run: RunRecord): void {
+    this.#unfinished += 1;
+    const agent = this.#agents.get(run.agent);
+    if (run.wakeAt !== null) this.#scheduler.wakeAt({ at: run.wakeAt, runId: run.id, agent: run.agent });
+    else if (agent === undefined) this.#scheduler.wake(run.id, run.agent);
+    else
+      this.#scheduler.takeNew(run.id, run.agent, () =>
+        this.#execution(run, agent, { history: [], inbox: [] }),
+      );
+  }
+
+  /** A run that counts as unfinished again, and goes on. */
+  #enter({ id, agent }: RunRecord): void {
+    this.#unfinished += 1;
+    this.#scheduler.wake(id, agent);
+  }
+
+  /** A run that has ended or was paused. */
+  #leave({ id, parent }: RunRecord, status: RunStatus): void {
+    this.#unfinished -= 1;
+    this.#scheduler.forget(id);
+    this.#endings.announce(id);
+    if (!hasEnded(status)) return;
+    this.#cancelChildren(id).catch(this.#options.onTrouble);
+    if (parent !== null) this.#lookAt(parent).catch(this.#options.onTrouble);
+  }
+
+  /** What a run waited for goes with it. */
+  async #cancelChildren(runId: string): Promise<void> {
+    for (const child of await this.#options.journal.children(runId))
+      if (!hasEnded(child.status) && !this.#stopped) await this.cancel(child.id).catch(ignoreEnded);
+  }
+
+  async #lookAt(runId: string): Promise<void> {
+    if (this.#stopped || this.#scheduler.live.has(runId)) return;
+    const run = await this.#options.journal.run(runId);
+    if (run?.status === "waiting") this.#scheduler.wake(runId, run.agent);
+  }
+
+  /** Runs `change` on the run as it is, while nobody else changes or loads it. */
+  async #change(runId: string, change: (run: ListedRun) => Promise<void>): Promise<void> {
+    await this.#changes.run(runId, async () => this.#admit(async () => change(await this.get(runId))));
+  }
+
+  /** Brings a run to life; undefined if it has ended, is paused or is not due. */
+  #load(runId: string): Promise<Execution | undefined> {
+    return this.#changes.run(runId, async () => {
+      const { journal, clock, log } = this.#options;
+      const run = await journal.run(runId);
+      if (run === undefined || hasEnded(run.status) || run.status === "paused") return undefined;
+      const agent = this.#agents.get(run.agent);
+      if (agent === undefined) {
+        log.error(
+          { run: runId, agent: run.agent },
+          "a run waits: its agent is not in the agents' folder any more",
+        );
+        this.#scheduler.wakeAt({ at: clock.now() + agentRecheckMs, runId, agent: run.agent });
+        return undefined;
+      }
+      return await this.#read(run, agent);
     });
   }
 
-  /** Runs what is due now, or when its delay is over. `fresh`: nobody can have written to it since it was made. */
-  async #schedule(run: RunRecord, { fresh = false } = {}): Promise<void> {
-    if (this.#stopped) return;
-    this.#due.delete(run.id);
-    const { clock, agents, log } = this.#options;
-    const agent = agents.get(run.agent);
-    if (agent === undefined) {
-      log.error(
-        { run: run.id, agent: run.agent },
-        "a run waits: its agent is not in the agents' folder any more",
-      );
-      this.#held.set(run.id, { wakeAt: clock.now() + agentRecheckMs, cancel: () => {} });
-      return;
-    }
-    if (run.status === "queued" && run.wakeAt !== null && run.wakeAt > clock.now()) {
-      const cancel = clock.setTimer(run.wakeAt, () => {
-        this.#held.delete(run.id);
-        this.#load(run, agent).catch(this.#options.onTrouble);
-      });
-      this.#held.set(run.id, { wakeAt: run.wakeAt, cancel });
-      return;
-    }
-    if (fresh) this.#execute(run, agent, { history: [], inbox: [] });
-    else await this.#load(run, agent);
-  }
-
-  async #load(run: RunRecord, agent: Agent): Promise<void> {
+  async #read(run: RunRecord, agent: Agent): Promise<Execution> {
     const late: SignalRecord[] = [];
-    this.#loading.set(run.id, late);
-    const history = await this.#wholeHistory(run.id);
-    const inbox = await this.#options.journal.inbox(run.id);
-    this.#loading.delete(run.id);
-    if (this.#stopped) return void this.#due.add(run.id);
-    if (history.length > 0) {
-      const facts = { event: "run.resumed", run: run.id, agent: run.agent, replayed: history.length };
-      this.#options.log.info(facts, "run resumed");
+    this.#late.set(run.id, late);
+    try {
+      const history = await wholeHistory(this.#options.journal, run.id);
+      const inbox = await this.#options.journal.inbox(run.id);
+      if (history.length > 0) {
+        const facts = { event: "run.resumed", run: run.id, agent: run.agent, replayed: history.length };
+        this.#options.log.info(facts, "run resumed");
+      }
+      const execution = this.#execution(run, agent, { history, inbox });
+      for (const signal of late) execution.signals.receive(signal);
+      return execution;
+    } finally {
+      this.#late.delete(run.id);
     }
-    const execution = this.#execute(run, agent, { history, inbox });
-    for (const signal of late) execution.signals.receive(signal);
   }
 
-  #execute(
+  #execution(
     run: RunRecord,
     agent: Agent,
     past: { readonly history: readonly HistoryEvent[]; readonly inbox: readonly SignalRecord[] },
   ): Execution {
-    const { journal, clock, log, tenantId } = this.#options;
-    const execution = new Execution(run, agent, past, {
+    const counting = {
+      lastSeq: past.history.at(-1)?.seq ?? 0,
+      rows: rowsThatCount(past.history),
+      inbox: past.inbox,
+    };
+    return new Execution(run, agent, counting, this.#ports());
+  }
+
+  #ports(): ExecutionPorts {
+    const { journal, clock, log, tenantId, newId, random } = this.#options;
+    return {
       journal,
       clock,
       log,
       tenantId,
-      onSettled: (runId) => {
-        this.#live.delete(runId);
-        this.#endings.announce(runId);
+      newId,
+      random,
+      prepareRun: async (agentId, input, parent) => {
+        const agent = this.#options.agents.get(agentId);
+        if (agent === undefined) throw new UnknownAgentError(agentId);
+        const checked = await checkValue(agent.input, input, `The input of agent "${agentId}"`);
+        return { ...this.#newRun(agent, checked, parent?.durability), parent: parent?.id ?? null };
       },
-    });
-    this.#live.set(run.id, execution);
-    execution.start().catch(this.#options.onTrouble);
-    return execution;
+      adopt: (run) => this.#adopt(run),
+      childEnd: (runId) => this.#end(runId),
+      afterFailure: (run, error) => {
+        const agent = this.#agents.get(failureAgentId(run.agent));
+        if (agent === undefined) return [];
+        const after = this.#newRun(agent, failureInput(run, error), run.durability);
+        return [{ kind: "create-run", run: after }];
+      },
+      onSettled: (execution) => this.#leave(execution.run, execution.status),
+      onWaiting: (execution) => this.#scheduler.noteWaiting(execution.run.id),
+    };
   }
 
-  async #wholeHistory(runId: string): Promise<readonly HistoryEvent[]> {
-    const all: HistoryEvent[] = [];
-    for (;;) {
-      const page = await this.#options.journal.history(runId, {
-        after: all.at(-1)?.seq ?? 0,
-        limit: historyPage,
-      });
-      all.push(...page);
-      if (page.length < historyPage) return all;
-    }
+  /** Resolves when the run has ended, however long that takes; never, once it is forgotten. */
+  #end(runId: string): { readonly promise: Promise<RunRecord>; readonly forget: () => void } {
+    let forget = (): void => {};
+    const wait = async (): Promise<RunRecord> => {
+      for (;;) {
+        const ending = this.#endings.next(runId, null);
+        forget = ending.forget;
+        const run = await this.get(runId);
+        if (!hasEnded(run.status)) await ending.announced;
+        ending.forget();
+        if (hasEnded(run.status)) return run;
+      }
+    };
+    return { promise: wait(), forget: () => forget() };
   }
 }
 
 function fingerprintOf({ agent, input, delayMs, durability }: StartRequest): string {
   return fingerprint({ agent, input: input ?? null, delayMs, durability });
+}
+
+/** A child may have ended by itself meanwhile. */
+function ignoreEnded(error: unknown): void {
+  if (!(error instanceof WrongStatusError)) throw error;
 }

@@ -65,6 +65,22 @@ export class EngineStoppedError extends EngineError {
   }
 }
 
+/** A run took longer than its agent's `timeout`. */
+export class RunTimeoutError extends Error {
+  override readonly name: string = "TimeoutError";
+  constructor(timeoutMs: number) {
+    super(`The run took longer than its timeout of ${timeoutMs} ms.`);
+  }
+}
+
+/** A run that another one waited for was cancelled. */
+export class RunCancelledError extends Error {
+  override readonly name: string = "CancelledError";
+  constructor(runId: string) {
+    super(`Run "${runId}" was cancelled.`);
+  }
+}
+
 /** Thrown by user code: the step or run fails at once, without further attempts. */
 export class NonRetryableError extends Error {
   override readonly name: string = "NonRetryableError";

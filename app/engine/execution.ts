@@ -1,26 +1,52 @@
 import type { Agent, RunContext, RunLogger } from "./agent.ts";
 import type { Clock } from "./clock.ts";
+import { RunTimeoutError } from "./errors.ts";
 import { hasEnded, type HistoryEvent, type HistoryKind, type Journal, type RunPatch } from "./journal.ts";
 import type { RunRecord, SignalRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
 import type { EngineLog } from "./log.ts";
 import { isOutcome, RecordedSteps } from "./recorded-steps.ts";
 import { type MismatchError, Replay } from "./replay.ts";
-import { RunLog } from "./run-log.ts";
+import { RunLog, type NewEvent } from "./run-log.ts";
+import { checkValue } from "./schema.ts";
 import { serializeError } from "./serialized-error.ts";
 import { SignalExchange } from "./signal-exchange.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { createStep } from "./step.ts";
 import { Waits } from "./waits.ts";
 
+/** What a run asks of the engine that it lives in. */
 export interface ExecutionPorts {
   readonly journal: Journal;
   readonly clock: Clock;
   readonly log: EngineLog;
   readonly tenantId: string;
+  readonly newId: () => string;
+  readonly random: () => number;
+  /** A run of another agent, ready to be committed with the row that tells of it. Throws UnknownAgentError, InvalidInputError. */
+  readonly prepareRun: (agentId: string, input: unknown, parent: RunRecord | null) => Promise<RunRecord>;
+  /** The run was committed: it may begin. */
+  readonly adopt: (run: RunRecord) => void;
+  /** Resolves when the run has ended, unless that is forgotten before. */
+  readonly childEnd: (runId: string) => { readonly promise: Promise<RunRecord>; readonly forget: () => void };
+  /** What else is committed when the run has failed. */
+  readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
   /** Told once, when the run has ended or was paused: it needs no memory any more. */
-  readonly onSettled: (runId: string) => void;
+  readonly onSettled: (execution: Execution) => void;
+  /** The run does nothing but wait now. */
+  readonly onWaiting: (execution: Execution) => void;
 }
+
+/** What is recorded of a run when it comes to life. */
+export interface Past {
+  readonly lastSeq: number;
+  /** The rows that a replay goes by. */
+  readonly rows: readonly HistoryEvent[];
+  /** Signals that nobody has taken. */
+  readonly inbox: readonly SignalRecord[];
+}
+
+type Ending = { readonly output: unknown } | { readonly thrown: unknown };
 
 /** Between attempts to pass the gate before a step's effects, while the store does not take what they rest on. */
 const gateRetryMs = 250;
@@ -31,45 +57,48 @@ const noPlace: StepIdentity = { path: "", name: "", occurrence: 0 };
 export class Execution {
   readonly run: RunRecord;
   readonly agent: Agent;
-  readonly clock: Clock;
+  readonly ports: ExecutionPorts;
   readonly replay: Replay;
   readonly waits = new Waits();
   readonly signals: SignalExchange;
   /** Fires when the run ends or is let go; step attempts listen to it. */
   readonly abort = new AbortController();
-  readonly #ports: ExecutionPorts;
   readonly #runLog: RunLog;
-  readonly #recorded: RecordedSteps;
+  readonly #isNew: boolean;
   #status: RunRecord["status"];
   #wakeAt: number | null;
-  #seq: number;
   #attemptsInFlight = 0;
   #noAttemptInFlight: (() => void) | null = null;
   /** `stopping`: no attempt starts. `ending`: the run's last row is being written, none comes after it. */
   #state: "running" | "stopping" | "ending" | "closed" = "running";
 
-  constructor(
-    run: RunRecord,
-    agent: Agent,
-    past: { readonly history: readonly HistoryEvent[]; readonly inbox: readonly SignalRecord[] },
-    ports: ExecutionPorts,
-  ) {
+  constructor(run: RunRecord, agent: Agent, past: Past, ports: ExecutionPorts) {
     this.run = run;
     this.agent = agent;
-    this.clock = ports.clock;
-    this.#ports = ports;
+    this.ports = ports;
     this.#status = run.status;
     this.#wakeAt = run.wakeAt;
-    this.#seq = past.history.at(-1)?.seq ?? 0;
-    this.signals = new SignalExchange(past.inbox, (...row) => this.record(...row));
-    this.#recorded = new RecordedSteps(past.history);
-    this.replay = new Replay(this.#recorded, ports.clock, {
-      mismatch: (error) => void this.#pause(error),
+    this.#isNew = past.lastSeq === 0;
+    this.signals = new SignalExchange(past.inbox, (...facts) => this.record(...facts));
+    this.replay = new Replay(new RecordedSteps(past.rows), ports.clock, {
+      mismatch: (error) => void this.#quarantine("mismatch", error),
       idle: () => this.#syncStatus(),
     });
-    this.#runLog = new RunLog(ports.journal, ports.clock, (error) =>
-      ports.log.error({ err: error, run: run.id }, "a run's history could not be written; trying again"),
-    );
+    this.#runLog = new RunLog({
+      runId: run.id,
+      journal: ports.journal,
+      clock: ports.clock,
+      lastSeq: past.lastSeq,
+      onRow: ({ kind, seq }) => {
+        if (isOutcome(kind)) this.replay.expect(seq);
+      },
+      onTrouble: (error) =>
+        ports.log.error({ err: error, run: run.id }, "a run's history could not be written; trying again"),
+    });
+  }
+
+  get clock(): Clock {
+    return this.ports.clock;
   }
 
   get status(): RunRecord["status"] {
@@ -80,21 +109,25 @@ export class Execution {
     return this.#wakeAt;
   }
 
-  get closed(): boolean {
-    return this.#state === "closed";
+  /** Whether all that the run does is wait: then it can be dropped from memory and replayed when its wait is over. */
+  get onlyWaits(): boolean {
+    if (this.#state !== "running" || this.replay.replaying || !this.#runLog.isIdle) return false;
+    const { status } = this.waits.summary();
+    return status !== "running" && status === this.#status;
   }
 
   /** Calls the agent's function and sees it through to the run's end. */
   async start(): Promise<void> {
-    if (this.#seq === 0) {
-      const started = this.#event("run.started", noPlace, 0, {
-        agent: this.run.agent,
-        input: this.run.input,
-      });
-      void this.#append([started], { status: "running", startedAt: started.event.at, wakeAt: null });
+    const startedAt = this.run.startedAt ?? this.clock.now();
+    if (this.#isNew) {
+      const data = { agent: this.run.agent, input: this.run.input };
+      const patch = { status: "running", startedAt, wakeAt: null } as const;
+      void this.#runLog.append(row("run.started", noPlace, { data }), this.#patching(patch));
     }
+    const { timeoutMs } = this.agent;
+    if (timeoutMs !== null) this.#endAt(startedAt + timeoutMs, timeoutMs);
     const ending = await this.#callAgent();
-    if (this.#state === "closed" || this.#state === "ending" || !this.replay.checkEnd()) return;
+    if (this.#isEnding || !this.replay.checkEnd()) return;
     await this.#end(ending);
   }
 
@@ -102,14 +135,32 @@ export class Execution {
   async record(
     kind: HistoryKind,
     identity: StepIdentity,
-    row: { readonly attempt?: number; readonly data?: unknown },
+    facts: { readonly attempt?: number; readonly data?: unknown },
     also?: (event: HistoryEvent) => readonly Write[],
   ): Promise<HistoryEvent> {
-    if (this.#state === "ending" || this.#state === "closed") return await never();
-    const write = this.#event(kind, identity, row.attempt ?? 0, row.data);
-    if (isOutcome(kind)) this.replay.expect(write.event.seq);
-    await this.#append([write, ...(also?.(write.event) ?? [])], this.#statusPatch());
-    return write.event;
+    if (this.#isEnding) return await never();
+    const patch = this.#statusPatch();
+    return await this.#runLog.append(row(kind, identity, facts), this.#patching(patch, also));
+  }
+
+  /** As `record`, committed with what `work` does in a transaction of the tenant's database, and made of its result. */
+  async recordTransaction(
+    identity: StepIdentity,
+    attempt: number,
+    work: (tx: unknown) => Promise<unknown>,
+  ): Promise<HistoryEvent> {
+    if (this.#isEnding) return await never();
+    return await this.#runLog.transact(async (tx) => {
+      const result = asRecorded(await work(tx), `The result of step "${identity.name}"`);
+      return row("step.completed", identity, { attempt, data: result });
+    });
+  }
+
+  /** Live state that clients can read; a replay does not repeat it. */
+  setState(value: unknown): void {
+    const state = asRecorded(value, "The state of a run");
+    if (!this.replay.replaying && !this.#isEnding)
+      this.#runLog.write([{ kind: "patch-run", runId: this.run.id, patch: { state } }]);
   }
 
   /** Resolves when what the run rests on is durable, so that effects may leave; never, once the run is let go. */
@@ -118,10 +169,10 @@ export class Execution {
       if (this.#state !== "running") return await never();
       if (this.run.durability === "local") return;
       try {
-        await this.#ports.journal.durable();
+        await this.ports.journal.durable();
         if (this.#state === "running") return;
       } catch (error) {
-        this.#ports.log.warn(
+        this.ports.log.warn(
           { err: error, run: this.run.id },
           "a step waits: what it rests on is not durable yet",
         );
@@ -147,22 +198,24 @@ export class Execution {
    * than `graceMs`.
    */
   async stop(graceMs: number): Promise<void> {
-    if (this.#state === "running") this.#state = "stopping";
-    await new Promise<void>((resolve) => {
-      const cancel = this.clock.setTimer(this.clock.now() + graceMs, resolve);
-      void this.#quiet().then(() => {
-        cancel();
-        resolve();
-      });
-    });
+    await this.#endAttempts(graceMs);
     this.close();
   }
 
-  /** Resolves when no attempt is under way and all is recorded. */
-  async #quiet(): Promise<void> {
-    if (this.#attemptsInFlight > 0 && this.#state === "stopping")
-      await new Promise<void>((resolve) => (this.#noAttemptInFlight = resolve));
-    await this.#runLog.written();
+  /** As `stop`, and the run stays paused until it is resumed. False: it had ended meanwhile. */
+  async pause(graceMs: number): Promise<boolean> {
+    await this.#endAttempts(graceMs);
+    if (this.#isEnding) return false;
+    await this.#endWith("run.paused", { reason: "request" }, { status: "paused", wakeAt: null });
+    return true;
+  }
+
+  /** Ends the run as it stands; attempts under way are aborted. False: it had ended meanwhile. */
+  async cancel(): Promise<boolean> {
+    if (this.#isEnding) return false;
+    const endedAt = this.clock.now();
+    await this.#endWith("run.cancelled", undefined, { status: "cancelled", endedAt, wakeAt: null });
+    return true;
   }
 
   /** Lets the run go: nothing is recorded or called from now on. What was cut off runs again where the run goes on. */
@@ -174,81 +227,112 @@ export class Execution {
     this.abort.abort(new Error("This host lets the run go."));
   }
 
-  async #callAgent(): Promise<{ readonly output: unknown } | { readonly thrown: unknown }> {
+  get #isEnding(): boolean {
+    return this.#state === "ending" || this.#state === "closed";
+  }
+
+  async #endAttempts(graceMs: number): Promise<void> {
+    if (this.#state === "running") this.#state = "stopping";
+    await new Promise<void>((resolve) => {
+      const cancel = this.clock.setTimer(this.clock.now() + graceMs, resolve);
+      void this.#quiet().then(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves when no attempt is under way and all is recorded. */
+  async #quiet(): Promise<void> {
+    if (this.#attemptsInFlight > 0 && this.#state === "stopping")
+      await new Promise<void>((resolve) => (this.#noAttemptInFlight = resolve));
+    await this.#runLog.written();
+  }
+
+  /** The whole run has until `deadline`, sleeps and waits included. */
+  #endAt(deadline: number, timeoutMs: number): void {
+    this.waits.begin({ kind: "deadline", until: deadline });
+    const thrown = new RunTimeoutError(timeoutMs);
+    this.waits.keep(
+      this.clock.setTimer(deadline, () => {
+        if (!this.#isEnding) void this.#end({ thrown });
+      }),
+    );
+  }
+
+  async #callAgent(): Promise<Ending> {
     const context: RunContext<unknown> = {
       // A copy, since the agent may change it while the run's first row waits to be written.
       input: structuredClone(this.run.input),
       step: createStep(this),
-      run: { id: this.run.id, agent: this.run.agent },
-      tenant: { id: this.#ports.tenantId },
+      run: { id: this.run.id, agent: this.run.agent, setState: (value) => this.setState(value) },
+      tenant: { id: this.ports.tenantId },
       log: this.#agentLog(),
     };
+    const what = `The output of agent "${this.agent.id}"`;
     try {
-      return {
-        output: asRecorded(await this.agent.handler(context), `The output of agent "${this.agent.id}"`),
-      };
+      const output = await this.agent.handler(context);
+      const { output: schema } = this.agent;
+      return { output: asRecorded(schema === null ? output : await checkValue(schema, output, what), what) };
     } catch (thrown) {
       return { thrown };
     }
   }
 
-  async #end(ending: { readonly output: unknown } | { readonly thrown: unknown }): Promise<void> {
-    const completed = "output" in ending;
-    this.#state = "ending";
-    const data = completed ? ending.output : serializeError(ending.thrown);
-    const write = this.#event(completed ? "run.completed" : "run.failed", noPlace, 0, data);
-    const result: RunPatch = completed ? { output: ending.output } : { error: serializeError(ending.thrown) };
-    await this.#append([write], {
-      ...result,
-      status: completed ? "completed" : "failed",
-      endedAt: write.event.at,
-      wakeAt: null,
-    });
-    this.#settle();
+  async #end(ending: Ending): Promise<void> {
+    const endedAt = this.clock.now();
+    if ("output" in ending) {
+      const { output } = ending;
+      await this.#endWith("run.completed", output, { output, status: "completed", endedAt, wakeAt: null });
+      return;
+    }
+    const error = serializeError(ending.thrown);
+    const after = this.ports.afterFailure(this.run, ending.thrown);
+    await this.#endWith("run.failed", error, { error, status: "failed", endedAt, wakeAt: null }, after);
+    for (const write of after) if (write.kind === "create-run") this.ports.adopt(write.run);
   }
 
-  async #pause(error: MismatchError): Promise<void> {
-    this.#ports.log.warn({ run: this.run.id, agent: this.run.agent }, error.message);
-    this.#state = "ending";
-    this.abort.abort(error);
+  async #quarantine(reason: "mismatch", error: MismatchError): Promise<void> {
+    if (this.#isEnding) return;
+    this.ports.log.warn({ run: this.run.id, agent: this.run.agent }, error.message);
     const serialized = serializeError(error);
-    const write = this.#event("run.paused", noPlace, 0, { reason: "mismatch", error: serialized });
-    await this.#append([write], { status: "paused", error: serialized, wakeAt: null });
-    this.#settle();
+    const patch = { status: "paused", error: serialized, wakeAt: null } as const;
+    await this.#endWith("run.paused", { reason, error: serialized }, patch);
   }
 
-  #settle(): void {
-    this.close();
-    this.#ports.onSettled(this.run.id);
-  }
-
-  #event(
+  async #endWith(
     kind: HistoryKind,
-    { path, name, occurrence }: StepIdentity,
-    attempt: number,
     data: unknown,
-  ): Extract<Write, { kind: "event" }> {
-    this.#seq += 1;
-    const at = this.clock.now();
-    return {
-      kind: "event",
-      event: { runId: this.run.id, seq: this.#seq, at, kind, path, name, occurrence, attempt, data },
-    };
-  }
-
-  #append(writes: readonly Write[], patch: RunPatch | null): Promise<void> {
-    if (patch?.status !== undefined) this.#status = patch.status;
-    if (patch?.wakeAt !== undefined) this.#wakeAt = patch.wakeAt;
-    const patchWrite: readonly Write[] =
-      patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
-    return this.#runLog.append([...writes, ...patchWrite]);
+    patch: RunPatch,
+    after: readonly Write[] = [],
+  ): Promise<void> {
+    this.#state = "ending";
+    this.abort.abort(new Error(`The run ends: ${kind}.`));
+    await this.#runLog.append(
+      row(kind, noPlace, { data }),
+      this.#patching(patch, () => after),
+    );
+    this.close();
+    this.ports.onSettled(this);
   }
 
   /** The code has had its turn: what does it wait for now? */
   #syncStatus(): void {
     if (this.#state !== "running") return;
     const patch = this.#statusPatch();
-    if (patch !== null) void this.#append([], patch);
+    if (patch !== null) this.#runLog.write(this.#patching(patch)());
+    if (this.#status === "sleeping" || this.#status === "waiting") this.ports.onWaiting(this);
+  }
+
+  /** What is written with a row, the run's own change first. The status counts as changed from now on. */
+  #patching(
+    patch: RunPatch | null,
+    also?: (event: HistoryEvent) => readonly Write[],
+  ): (event?: HistoryEvent) => readonly Write[] {
+    if (patch?.status !== undefined) this.#status = patch.status;
+    if (patch?.wakeAt !== undefined) this.#wakeAt = patch.wakeAt;
+    const own: readonly Write[] = patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
+    return (event) => (event === undefined || also === undefined ? own : [...own, ...also(event)]);
   }
 
   #statusPatch(): RunPatch | null {
@@ -258,14 +342,22 @@ export class Execution {
   }
 
   #agentLog(): RunLogger {
-    const bound = { tenant: this.#ports.tenantId, run: this.run.id, agent: this.run.agent };
+    const bound = { tenant: this.ports.tenantId, run: this.run.id, agent: this.run.agent };
     const say =
       (level: "info" | "warn" | "error") =>
       (message: string, facts?: Readonly<Record<string, unknown>>): void => {
-        if (!this.replay.replaying) this.#ports.log[level]({ ...facts, ...bound }, message);
+        if (!this.replay.replaying) this.ports.log[level]({ ...facts, ...bound }, message);
       };
     return { info: say("info"), warn: say("warn"), error: say("error") };
   }
+}
+
+function row(
+  kind: HistoryKind,
+  { path, name, occurrence }: StepIdentity,
+  { attempt = 0, data }: { readonly attempt?: number; readonly data?: unknown },
+): NewEvent {
+  return { kind, path, name, occurrence, attempt, data };
 }
 
 function never(): Promise<never> {

@@ -32,6 +32,9 @@ export interface RunRecord {
   readonly input: unknown;
   readonly output: unknown;
   readonly error: SerializedError | null;
+  /** What the run said of itself last. */
+  readonly state: unknown;
+  /** The run that started this one. */
   readonly parent: string | null;
   readonly idempotencyKey: string | null;
   /** Digest of the request that the idempotency key came with; null without a key. */
@@ -47,7 +50,11 @@ export type HistoryKind =
   | "run.started"
   | "run.completed"
   | "run.failed"
+  | "run.cancelled"
   | "run.paused"
+  | "run.resumed"
+  | "run.retried"
+  | "run.forked"
   | "step.completed"
   | "step.failed"
   | "step.retrying"
@@ -56,7 +63,12 @@ export type HistoryKind =
   | "signal.waiting"
   | "signal.received"
   | "signal.rejected"
-  | "signal.timed_out";
+  | "signal.timed_out"
+  | "child.started"
+  | "child.completed"
+  | "child.failed"
+  | "child.detached"
+  | "value.recorded";
 
 /** One row of the append-only record of a run. `seq` starts at 1 and has no gaps within a run. */
 export interface HistoryEvent {
@@ -87,7 +99,7 @@ export interface SignalRecord {
 }
 
 export type RunPatch = Partial<
-  Pick<RunRecord, "status" | "output" | "error" | "startedAt" | "endedAt" | "wakeAt">
+  Pick<RunRecord, "status" | "output" | "error" | "state" | "startedAt" | "endedAt" | "wakeAt">
 >;
 
 /** One change of a tenant's file. The writes of one `append` are committed together or not at all. */
@@ -96,7 +108,9 @@ export type Write =
   | { readonly kind: "patch-run"; readonly runId: string; readonly patch: RunPatch }
   | { readonly kind: "event"; readonly event: HistoryEvent }
   | { readonly kind: "create-signal"; readonly signal: SignalRecord }
-  | { readonly kind: "take-signal"; readonly signalId: string; readonly bySeq: number };
+  | { readonly kind: "take-signal"; readonly signalId: string; readonly bySeq: number }
+  /** The run, its history and its inbox. */
+  | { readonly kind: "delete-run"; readonly runId: string };
 
 export interface RunFilter {
   readonly agent?: string | undefined;
@@ -109,6 +123,8 @@ export interface RunFilter {
 /** A run as it is listed: the record and the time of its last history row (its creation, before it has one). */
 export type ListedRun = RunRecord & { readonly updatedAt: number };
 
+export type UnfinishedRun = Pick<RunRecord, "id" | "agent" | "status" | "wakeAt">;
+
 /**
  * Where the engine's truth is kept. `append` resolves when the rows are committed locally, in call order; rows of the same
  * turn of the event loop share one transaction. `durable` resolves when everything appended before the call is in object
@@ -116,16 +132,27 @@ export type ListedRun = RunRecord & { readonly updatedAt: number };
  */
 export interface Journal {
   append(writes: readonly Write[]): Promise<void>;
+  /**
+   * Runs `work` in a transaction on the tenant's own database, and commits with it the writes that it gives. What it throws
+   * rolls everything back and is passed on. `tx` is the journal's own: the engine hands it to the user's code unseen.
+   */
+  transaction(work: (tx: unknown) => Promise<readonly Write[]>): Promise<void>;
   durable(): Promise<void>;
   run(id: string): Promise<ListedRun | undefined>;
   runByIdempotencyKey(key: string): Promise<RunRecord | undefined>;
   runs(filter: RunFilter): Promise<readonly ListedRun[]>;
-  /** Runs that have not ended, oldest first. */
-  unfinishedRuns(): Promise<readonly RunRecord[]>;
+  /** Runs that have not ended, oldest first: what a scheduler must know of them. */
+  unfinishedRuns(): Promise<readonly UnfinishedRun[]>;
   history(
     runId: string,
     range: { readonly after: number; readonly limit: number },
   ): Promise<readonly HistoryEvent[]>;
+  /** The run's last row of history; 0 if it has none. */
+  lastSeq(runId: string): Promise<number>;
+  /** Runs that may have missed to hear of something: with a signal that nobody took, or a child that has ended. */
+  runsToLookAt(): Promise<readonly string[]>;
+  /** Runs that this one started, oldest first. */
+  children(runId: string): Promise<readonly RunRecord[]>;
   /** Signals of the run that nobody has taken, oldest first. */
   inbox(runId: string): Promise<readonly SignalRecord[]>;
   signalByIdempotencyKey(runId: string, key: string): Promise<SignalRecord | undefined>;

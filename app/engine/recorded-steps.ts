@@ -1,14 +1,14 @@
 import type { HistoryEvent, HistoryKind } from "./journal.ts";
 import { identityKey, type StepIdentity } from "./step-identity.ts";
 
-export type CallKind = "step" | "sleep" | "signal";
+export type CallKind = "step" | "sleep" | "signal" | "child" | "start" | "value";
 
 /** What history knows of one durable call. */
 export interface RecordedCall {
   readonly kind: CallKind;
   /** The row that settles the call, if it came to that. */
   outcome: HistoryEvent | null;
-  /** `sleep.started`, `signal.waiting` or the latest `step.retrying`. */
+  /** `sleep.started`, `signal.waiting`, `child.started` or the latest `step.retrying`. */
   progress: HistoryEvent | null;
 }
 
@@ -26,6 +26,11 @@ const kindOfEvent: Partial<Record<HistoryKind, { readonly call: CallKind; readon
   "signal.waiting": { call: "signal", settles: false },
   "signal.received": { call: "signal", settles: true },
   "signal.timed_out": { call: "signal", settles: true },
+  "child.started": { call: "child", settles: false },
+  "child.completed": { call: "child", settles: true },
+  "child.failed": { call: "child", settles: true },
+  "child.detached": { call: "start", settles: true },
+  "value.recorded": { call: "value", settles: true },
 };
 
 /** A run's history as replay needs it: each call's record, and the outcomes in the order in which they resolved. */

@@ -9,12 +9,15 @@ export class RunEndings {
     this.#clock = clock;
   }
 
-  /** Resolves at the next announcement, or at `deadline`; `forget` ends the wait, and must be called. */
-  next(runId: string, deadline: number): { readonly announced: Promise<void>; readonly forget: () => void } {
+  /** Resolves at the next announcement, or at `deadline` if there is one; `forget` ends the wait, and must be called. */
+  next(
+    runId: string,
+    deadline: number | null,
+  ): { readonly announced: Promise<void>; readonly forget: () => void } {
     const { promise: announced, resolve } = Promise.withResolvers<void>();
     const waiting = this.#waiting.get(runId) ?? new Set();
     this.#waiting.set(runId, waiting.add(resolve));
-    const cancelTimer = this.#clock.setTimer(deadline, resolve);
+    const cancelTimer = deadline === null ? () => {} : this.#clock.setTimer(deadline, resolve);
     const forget = (): void => {
       cancelTimer();
       waiting.delete(resolve);

@@ -3,6 +3,7 @@ import type { ReceivedSignal, SignalOptions } from "./agent.ts";
 import { parseDuration } from "./duration.ts";
 import type { Execution } from "./execution.ts";
 import type { HistoryEvent } from "./journal.ts";
+import { settled } from "./settled.ts";
 import type { SignalWaiter } from "./signal-exchange.ts";
 import type { StepIdentity } from "./step-identity.ts";
 
@@ -16,17 +17,10 @@ export async function waitForSignal(
     throw new TypeError(`step.waitForSignal("${identity.name}") needs { signal: "its name" }.`);
   const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout, "timeout");
   const call = execution.replay.ask(identity, "signal");
-  const outcome = call?.outcome;
-  if (outcome) {
-    return await new Promise((resolve) =>
-      execution.replay.settleInOrder(outcome, (event) => resolve(received(event))),
-    );
-  }
+  if (call?.outcome) return received(await settled(execution, call.outcome));
   await execution.replay.frontier(`signal "${identity.name}"`);
-  const live = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
-  return await new Promise((resolve) =>
-    execution.replay.settleInOrder(live, (event) => resolve(received(event))),
-  );
+  const row = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
+  return received(await settled(execution, row));
 }
 
 function received(event: HistoryEvent): ReceivedSignal<never> | null {

@@ -1,4 +1,5 @@
 import type { Execution } from "./execution.ts";
+import { settled } from "./settled.ts";
 import type { StepIdentity } from "./step-identity.ts";
 
 /** `until` is asked once, when the sleep is recorded; a replay sleeps until the moment that was recorded. */
@@ -8,9 +9,7 @@ export async function sleepUntil(
   until: () => number,
 ): Promise<void> {
   const call = execution.replay.ask(identity, "sleep");
-  const outcome = call?.outcome;
-  if (outcome)
-    return await new Promise<void>((resolve) => execution.replay.settleInOrder(outcome, () => resolve()));
+  if (call?.outcome) return void (await settled(execution, call.outcome));
   await execution.replay.frontier(`sleep "${identity.name}"`);
   const due = (call?.progress?.data as { readonly until: number } | undefined)?.until ?? until();
   const woken = execution.waits.begin({ kind: "sleeping", until: due });
@@ -18,7 +17,7 @@ export async function sleepUntil(
   await passed(execution, due);
   woken();
   const ended = await execution.record("sleep.ended", identity, {});
-  await new Promise<void>((resolve) => execution.replay.settleInOrder(ended, () => resolve()));
+  await settled(execution, ended);
 }
 
 /** Resolves at `due`; never, if the run is let go before. */

@@ -1,49 +1,74 @@
 import type { RunStatus } from "./journal.ts";
 
-/** What one call of a run is doing: an attempt that runs, or a wait that ends at `until` (null: only by a signal). */
+/** What one call of a run is doing: an attempt that runs, or a wait that ends at `until` (null: only by something that comes). */
 type Activity =
   | { readonly kind: "working" }
   | { readonly kind: "sleeping"; readonly until: number }
-  | { readonly kind: "waiting"; readonly until: number | null };
+  | { readonly kind: "waiting"; readonly until: number | null }
+  /** Goes on beside all others, and says nothing of what the run does. */
+  | { readonly kind: "deadline"; readonly until: number };
 
 /** What a run's calls are doing just now, and so what its status is. */
 export class Waits {
-  readonly #activities = new Map<number, Activity>();
+  #working = 0;
+  #waiting = 0;
+  readonly #untils = new Map<number, number>();
+  #earliest: number | null = null;
+  #asleep = 0;
   readonly #cancels = new Set<() => void>();
   #nextId = 0;
-  #closed = false;
 
   /** The returned function ends the activity. */
   begin(activity: Activity): () => void {
     const id = this.#nextId++;
-    this.#activities.set(id, activity);
-    return () => void this.#activities.delete(id);
-  }
-
-  /** Keeps a timer's cancel until the run is let go; the returned function cancels the timer and forgets it. */
-  keep(cancel: () => void): () => void {
-    if (this.#closed) cancel();
-    else this.#cancels.add(cancel);
+    this.#count(activity, 1);
+    const until = activity.kind === "working" ? null : activity.until;
+    if (until !== null) {
+      this.#untils.set(id, until);
+      if (this.#earliest === null || until < this.#earliest) this.#earliest = until;
+    }
+    let ended = false;
     return () => {
-      this.#cancels.delete(cancel);
-      cancel();
+      if (ended) return;
+      ended = true;
+      this.#count(activity, -1);
+      // Looked for again only when the earliest of them has gone.
+      if (until !== null && this.#untils.delete(id) && until === this.#earliest)
+        this.#earliest = undefinedUntilAsked;
     };
   }
 
+  /** Keeps a timer's cancel until the run is let go; the returned function forgets it. */
+  keep(cancel: () => void): () => void {
+    this.#cancels.add(cancel);
+    return () => void this.#cancels.delete(cancel);
+  }
+
   close(): void {
-    this.#closed = true;
     for (const cancel of this.#cancels) cancel();
     this.#cancels.clear();
   }
 
   /** `wakeAt` is the earliest moment at which a wait ends by itself, whatever else is going on. */
   summary(): { readonly status: RunStatus; readonly wakeAt: number | null } {
-    const all = [...this.#activities.values()];
-    const untils = all.flatMap((activity) =>
-      "until" in activity && activity.until !== null ? [activity.until] : [],
-    );
-    const wakeAt = untils.length === 0 ? null : Math.min(...untils);
-    if (all.length === 0 || all.some(({ kind }) => kind === "working")) return { status: "running", wakeAt };
-    return { status: all.some(({ kind }) => kind === "waiting") ? "waiting" : "sleeping", wakeAt };
+    if (Number.isNaN(this.#earliest)) this.#earliest = leastOf(this.#untils.values());
+    const wakeAt = this.#earliest;
+    if (this.#working > 0 || this.#waiting + this.#asleep === 0) return { status: "running", wakeAt };
+    return { status: this.#waiting > 0 ? "waiting" : "sleeping", wakeAt };
   }
+
+  #count({ kind }: Activity, by: 1 | -1): void {
+    if (kind === "working") this.#working += by;
+    else if (kind === "waiting") this.#waiting += by;
+    else if (kind === "sleeping") this.#asleep += by;
+  }
+}
+
+/** Says that the earliest wait must be looked for. */
+const undefinedUntilAsked = Number.NaN;
+
+function leastOf(values: Iterable<number>): number | null {
+  let least: number | null = null;
+  for (const value of values) if (least === null || value < least) least = value;
+  return least;
 }

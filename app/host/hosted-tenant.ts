@@ -16,6 +16,9 @@ import type { Tenant } from "./host.ts";
 const shipAfterMs = 1_000;
 const maxShipAfterMs = 8_000;
 
+/** Runs of one tenant in memory at a time; more wait their turn, and those that only wait make room. */
+const maxLiveRuns = 1_000;
+
 export interface HostedTenantOptions {
   readonly agents: ReadonlyMap<string, Agent>;
   readonly durability: Durability;
@@ -51,6 +54,8 @@ export class HostedTenant implements Tenant {
       tenantId: file.id,
       durability: options.durability,
       newId: () => uuidv7(),
+      random: Math.random,
+      maxLive: maxLiveRuns,
       onTrouble: (error) => options.onBroken(error as Error),
     });
     file.onCommit = () => this.#shipSoon();

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Host } from "../host/host.ts";
 import { pageRoutes } from "../ui/page.ts";
 import { authenticate } from "./authenticate.ts";
+import { controlRoutes } from "./control.ts";
 import { healthRoutes } from "./health.ts";
 import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
@@ -42,6 +43,7 @@ export function createApp({ host, tokenSecrets, metrics, log }: AppParts): Hono<
   app.route("/v1", startRoutes(host));
   app.route("/v1", runRoutes(host));
   app.route("/v1", signalRoutes(host));
+  app.route("/v1", controlRoutes(host));
   app.route("/v1", tenantRoutes(host));
   return app;
 }

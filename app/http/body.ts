@@ -15,7 +15,20 @@ export async function readBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const result = schema.safeParse(parseJson(await readText(request)));
+  return check(parseJson(await readText(request)), schema);
+}
+
+/** As `readBody`; no body at all stands for `{}`. */
+export async function readOptionalBody<Schema extends z.ZodType>(
+  request: Request,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const text = await readText(request);
+  return check(text.trim() === "" ? {} : parseJson(text), schema);
+}
+
+function check<Schema extends z.ZodType>(value: unknown, schema: Schema): z.output<Schema> {
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issues = result.error.issues.flatMap(readIssue);
   throw new HttpProblem(

@@ -1,3 +1,4 @@
+import type { SerializedError } from "../engine/serialized-error.ts";
 import type { HistoryEvent, ListedRun, RunStatus } from "../engine/journal.ts";
 
 /** A run as clients see it; times are ISO 8601. */
@@ -10,7 +11,7 @@ export interface RunJson {
   readonly state: unknown;
   readonly input: unknown;
   readonly output: unknown;
-  readonly error: { readonly name: string; readonly message: string; readonly step?: string } | null;
+  readonly error: SerializedError | null;
   readonly parent: string | null;
   readonly createdAt: string;
   readonly startedAt: string | null;
@@ -25,10 +26,10 @@ export function runJson(run: ListedRun): RunJson {
     agent: run.agent,
     version: run.version,
     status: run.status,
-    state: null,
+    state: run.state ?? null,
     input: run.input ?? null,
     output: run.output ?? null,
-    error: run.error === null ? null : errorJson(run.error),
+    error: run.error,
     parent: run.parent,
     createdAt: isoTime(run.createdAt),
     startedAt: isoTimeOrNull(run.startedAt),
@@ -53,10 +54,4 @@ export function isoTime(at: number): string {
 
 export function isoTimeOrNull(at: number | null): string | null {
   return at === null ? null : isoTime(at);
-}
-
-/** Without causes: they may tell of the inside of the user's services. */
-function errorJson(error: NonNullable<ListedRun["error"]>): NonNullable<RunJson["error"]> {
-  const { name, message, step } = error;
-  return { name, message, ...(step === undefined ? {} : { step }) };
 }

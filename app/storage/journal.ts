@@ -1,6 +1,7 @@
-import type { Connection, Statements } from "../../db/connect.ts";
+import type { Connection, HoldfastTransaction, Statements } from "../../db/connect.ts";
+import { history as historyTable } from "../../db/schema.ts";
 import type { HistoryEvent, Journal, ListedRun, RunFilter, RunRecord } from "../engine/journal.ts";
-import type { RunStatus, SignalRecord, Write } from "../engine/journal.ts";
+import type { RunStatus, SignalRecord, UnfinishedRun, Write } from "../engine/journal.ts";
 import { turn } from "../engine/turn.ts";
 import type { Codec } from "./codec.ts";
 import { decodeEvent, decodeListedRun, decodeRun, decodeSignal } from "./rows.ts";
@@ -36,6 +37,13 @@ export class SqliteJournal implements Journal {
     return new Promise((resolve, reject) => {
       this.#pending.push({ writes, done: resolve, failed: reject });
       if (!this.#flushing) void this.#flush();
+    });
+  }
+
+  async transaction(work: (tx: unknown) => Promise<readonly Write[]>): Promise<void> {
+    await this.flush();
+    await this.#connection.db.transaction(async (tx) => {
+      for (const write of await work(tx)) await this.#insertIn(tx, write);
     });
   }
 
@@ -77,12 +85,32 @@ export class SqliteJournal implements Journal {
     return rows.map((row) => decodeListedRun(row, this.#codec));
   }
 
-  async unfinishedRuns(): Promise<readonly RunRecord[]> {
+  async unfinishedRuns(): Promise<readonly UnfinishedRun[]> {
+    type Row = Pick<RunRow, "id" | "agent" | "status" | "wake_at">;
     const open = "'queued', 'running', 'sleeping', 'waiting', 'paused'";
+    const sql = `SELECT id, agent, status, wake_at FROM runs WHERE status IN (${open}) ORDER BY id`;
+    const rows = await this.#read((on) => on.all<Row>(sql));
+    return rows.map(({ id, agent, status, wake_at: wakeAt }) => ({ id, agent, status, wakeAt }));
+  }
+
+  async runsToLookAt(): Promise<readonly string[]> {
+    const signalled = "SELECT run_id AS id FROM signals WHERE taken_by_seq IS NULL";
+    const ended =
+      "SELECT parent AS id FROM runs WHERE parent IS NOT NULL AND status IN ('completed', 'failed', 'cancelled')";
+    const waiting = `SELECT id FROM runs WHERE status = 'waiting' AND id IN (${signalled} UNION ALL ${ended})`;
+    return (await this.#read((on) => on.all<{ readonly id: string }>(waiting))).map(({ id }) => id);
+  }
+
+  async children(runId: string): Promise<readonly RunRecord[]> {
     const rows = await this.#read((on) =>
-      on.all<RunRow>(`SELECT * FROM runs WHERE status IN (${open}) ORDER BY id`),
+      on.all<RunRow>("SELECT * FROM runs WHERE parent = ? ORDER BY id", [runId]),
     );
     return rows.map((row) => decodeRun(row, this.#codec));
+  }
+
+  async lastSeq(runId: string): Promise<number> {
+    const sql = "SELECT seq FROM history WHERE run_id = ? ORDER BY seq DESC LIMIT 1";
+    return (await this.#read((on) => on.get<{ readonly seq: number }>(sql, [runId])))?.seq ?? 0;
   }
 
   async history(
@@ -143,6 +171,13 @@ export class SqliteJournal implements Journal {
     for (const { done } of batch) done();
   }
 
+  /** Only rows of history come out of a transaction of the user's. */
+  async #insertIn(tx: HoldfastTransaction, write: Write): Promise<void> {
+    if (write.kind !== "event") throw new TypeError(`A transaction cannot commit "${write.kind}".`);
+    const { run_id: runId, key_id: keyId, ...row } = encodeEvent(write.event, this.#codec);
+    await tx.insert(historyTable).values({ ...row, runId, keyId });
+  }
+
   #apply(on: Statements, writes: readonly Write[]): void {
     for (const write of writes) {
       switch (write.kind) {
@@ -160,6 +195,11 @@ export class SqliteJournal implements Journal {
           break;
         case "take-signal":
           on.run("UPDATE signals SET taken_by_seq = ? WHERE id = ?", [write.bySeq, write.signalId]);
+          break;
+        case "delete-run":
+          on.run("DELETE FROM history WHERE run_id = ?", [write.runId]);
+          on.run("DELETE FROM signals WHERE run_id = ?", [write.runId]);
+          on.run("DELETE FROM runs WHERE id = ?", [write.runId]);
           break;
         default:
           write satisfies never;

@@ -16,6 +16,8 @@ export interface RunRow {
   readonly result_key_id: string | null;
   readonly output: Data;
   readonly error: Data;
+  readonly state_key_id: string | null;
+  readonly state: Data;
   readonly parent: string | null;
   readonly idempotency_key: string | null;
   readonly fingerprint: Data;
@@ -50,7 +52,7 @@ export interface SignalRow {
 }
 
 const place = {
-  run: (id: string, column: "input" | "output" | "error" | "fingerprint") => `runs:${id}:${column}`,
+  run: (id: string, column: "input" | "output" | "error" | "state" | "fingerprint") => `runs:${id}:${column}`,
   history: (runId: string, seq: number) => `history:${runId}:${seq}`,
   signal: (id: string) => `signals:${id}`,
 };
@@ -70,6 +72,7 @@ export function encodeRun(run: RunRecord, codec: Codec): RunRow {
     result_key_id: result.result_key_id ?? null,
     output: result.output ?? null,
     error: result.error ?? null,
+    ...encodeState(run.id, run.state, codec),
     parent: run.parent,
     idempotency_key: run.idempotencyKey,
     fingerprint: digest.data,
@@ -85,6 +88,7 @@ export function encodePatch(runId: string, patch: RunPatch, codec: Codec): Parti
   return {
     ...(patch.status === undefined ? {} : { status: patch.status }),
     ...("output" in patch || "error" in patch ? encodeResult(runId, patch, codec) : {}),
+    ...("state" in patch ? encodeState(runId, patch.state, codec) : {}),
     ...(patch.startedAt === undefined ? {} : { started_at: patch.startedAt }),
     ...(patch.endedAt === undefined ? {} : { ended_at: patch.endedAt }),
     ...(patch.wakeAt === undefined ? {} : { wake_at: patch.wakeAt }),
@@ -102,6 +106,11 @@ function encodeResult(
   return { result_key_id: sealedOutput.keyId, output: sealedOutput.data, error: sealedError.data };
 }
 
+function encodeState(runId: string, state: unknown, codec: Codec): Pick<RunRow, "state_key_id" | "state"> {
+  const sealed = codec.seal(state, place.run(runId, "state"));
+  return { state_key_id: sealed.keyId, state: sealed.data };
+}
+
 export function decodeRun(row: RunRow, codec: Codec): RunRecord {
   const inputKey = row.input_key_id;
   const resultKey = row.result_key_id;
@@ -116,6 +125,7 @@ export function decodeRun(row: RunRow, codec: Codec): RunRecord {
     input: codec.open({ keyId: inputKey, data: row.input }, place.run(row.id, "input")),
     output: codec.open({ keyId: resultKey, data: row.output }, place.run(row.id, "output")),
     error: (error ?? null) as SerializedError | null,
+    state: codec.open({ keyId: row.state_key_id, data: row.state }, place.run(row.id, "state")),
     parent: row.parent,
     idempotencyKey: row.idempotency_key,
     fingerprint: (digest ?? null) as string | null,

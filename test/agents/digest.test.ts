@@ -44,7 +44,7 @@ async function runAgent(records: Map<string, string>, input: { documents?: strin
   const output = await digest.handler({
     input,
     step: step as unknown as Step,
-    run: { id: "r", agent: "digest" },
+    run: { id: "r", agent: "digest", setState: () => {} },
     tenant: { id: "t" },
     log,
   });

@@ -12,6 +12,7 @@ import {
   type ListedRun,
   type RunFilter,
 } from "../../app/engine/journal.ts";
+import type { StepPlace } from "../../app/engine/past.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
 import type { Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
 
@@ -100,6 +101,7 @@ export class FakeRuns implements Runs {
       input: request.input,
       output: undefined,
       error: null,
+      state: undefined,
       parent: null,
       idempotencyKey: request.idempotencyKey ?? null,
       fingerprint,
@@ -116,6 +118,34 @@ export class FakeRuns implements Runs {
   async get(runId: string): Promise<ListedRun> {
     const run = this.started.find((candidate) => candidate.id === runId);
     if (run === undefined) throw new RunNotFoundError(runId);
+    return run;
+  }
+
+  cancel = (runId: string): Promise<ListedRun> => this.#become(runId, "cancelled");
+  pause = (runId: string): Promise<ListedRun> => this.#become(runId, "paused");
+  resume = (runId: string): Promise<ListedRun> => this.#become(runId, "running");
+  /** Where the last retry or fork was to go on from. */
+  lastPlace: StepPlace | undefined;
+
+  async retry(runId: string, from?: StepPlace): Promise<ListedRun> {
+    this.lastPlace = from;
+    return await this.#become(runId, "running");
+  }
+
+  async fork(runId: string, from?: StepPlace): Promise<ListedRun> {
+    this.lastPlace = from;
+    const fork = { ...(await this.get(runId)), id: `${runId}-fork` };
+    this.started.push(fork);
+    return fork;
+  }
+
+  async remove(runId: string): Promise<void> {
+    this.started.splice(this.started.indexOf(await this.get(runId)), 1);
+  }
+
+  async #become(runId: string, status: ListedRun["status"]): Promise<ListedRun> {
+    const run = { ...(await this.get(runId)), status };
+    this.started[this.started.findIndex(({ id }) => id === runId)] = run;
     return run;
   }
 

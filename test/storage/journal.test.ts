@@ -35,6 +35,7 @@ function aRun(index: number, run: Partial<RunRecord> = {}): RunRecord {
     input: { index },
     output: undefined,
     error: null,
+    state: undefined,
     parent: null,
     idempotencyKey: null,
     fingerprint: null,
@@ -419,7 +420,7 @@ describe("encryption", () => {
     const { connection, journal } = await open();
     await writeSecrets(journal);
     const clear = new SqliteJournal(connection, clearCodec, async () => {});
-    await expect(clear.unfinishedRuns()).rejects.toThrow(
+    await expect(clear.run(runId(1))).rejects.toThrow(
       /sealed with key "1", and HOLDFAST_MASTER_KEY is not set/,
     );
     await expect(clear.history(runId(1), { after: 0, limit: 5 })).rejects.toThrow(/HOLDFAST_MASTER_KEY/);

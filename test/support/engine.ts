@@ -23,6 +23,7 @@ const maxTurns = 20_000;
 const maxTimers = 5_000;
 
 export interface TestEngineOptions {
+  readonly maxLive?: number;
   readonly durability?: Durability;
   /** What the engine sees instead of the journal, to make it fail or wait. */
   readonly wrapJournal?: (journal: Journal) => Journal;
@@ -59,7 +60,6 @@ export class TestEngine {
   readonly #folder: string;
   readonly #options: TestEngineOptions;
   #agents: ReadonlyMap<string, Agent>;
-  #rowsToReplay = 0;
   #life!: {
     readonly engine: Engine;
     readonly journal: SqliteJournal;
@@ -156,7 +156,8 @@ export class TestEngine {
   async settle(): Promise<void> {
     let still = 0;
     let before = "";
-    const enough = quietTurns + turnsPerRow * this.#rowsToReplay;
+    // A run that was parked is replayed whenever something wakes it.
+    const enough = quietTurns + turnsPerRow * (await this.#countRows());
     for (let turns = 0; still < enough; turns += 1) {
       if (turns > maxTurns) throw new Error("The engine never comes to rest.");
       await new Promise((resolve) => setImmediate(resolve));
@@ -188,10 +189,12 @@ export class TestEngine {
     if (agents !== undefined) this.#agents = byId(agents);
     await this.#begin();
     if (lostAfter !== undefined) await this.#forget(lostAfter);
-    const rows = await this.connection.read((on) =>
-      on.get<{ n: number }>("SELECT COUNT(*) AS n FROM history"),
-    );
-    this.#rowsToReplay = rows?.n ?? 0;
+  }
+
+  /** Of the run with the longest history. */
+  async #countRows(): Promise<number> {
+    const sql = "SELECT MAX(seq) AS n FROM history";
+    return (await this.connection.read((on) => on.get<{ n: number | null }>(sql)))?.n ?? 0;
   }
 
   async #begin(): Promise<void> {
@@ -211,6 +214,8 @@ export class TestEngine {
       tenantId: "acme",
       durability: this.#options.durability ?? "replicated",
       newId: () => uuidv7(),
+      random: Math.random,
+      maxLive: this.#options.maxLive ?? 1_000,
       onTrouble: (error) => this.troubles.push(error),
     });
     this.#life = { engine, journal, connection, clock };

@@ -1,0 +1,29 @@
+import type { Execution } from "./execution.ts";
+import { decideRetry } from "./retry.ts";
+import { serializeError } from "./serialized-error.ts";
+import type { HistoryEvent } from "./journal.ts";
+import type { StepIdentity } from "./step-identity.ts";
+import { attemptsOf } from "./step-run.ts";
+
+/**
+ * A step whose record commits with what its function writes to the tenant's database: exactly once. No gate stands before
+ * it, since nothing leaves the process.
+ */
+export async function runTransaction(
+  execution: Execution,
+  identity: StepIdentity,
+  fn: (tx: never) => Promise<unknown>,
+): Promise<unknown> {
+  return await attemptsOf(execution, identity, async (attempt, pauseUntil): Promise<HistoryEvent> => {
+    try {
+      return await execution.recordTransaction(identity, attempt, (tx) => fn(tx as never));
+    } catch (thrown) {
+      const error = serializeError(thrown);
+      const next = decideRetry(execution.agent.retry, attempt, thrown, execution.clock.now());
+      if (next.kind === "exhausted")
+        return await execution.record("step.failed", identity, { attempt, data: error });
+      pauseUntil(next.at);
+      return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
+    }
+  });
+}

@@ -1,0 +1,16 @@
+import type { Execution } from "./execution.ts";
+import { settled } from "./settled.ts";
+import type { StepIdentity } from "./step-identity.ts";
+
+/** Makes a value once and records it; a replay gives the same one. */
+export async function recordValue(
+  execution: Execution,
+  identity: StepIdentity,
+  make: () => string | number,
+): Promise<unknown> {
+  const call = execution.replay.ask(identity, "value");
+  if (call?.outcome) return (await settled(execution, call.outcome)).data;
+  await execution.replay.frontier(`value "${identity.name}"`);
+  const row = await execution.record("value.recorded", identity, { data: make() });
+  return (await settled(execution, row)).data;
+}
