@@ -121,14 +121,17 @@ export class RawConnection {
     const statement = this.#prepared(sql);
     const bound = bindParameters(parameters, statement.placeholders);
     try {
-      return statement.returnsRows ? allRows(statement, bound) : run(statement, bound);
+      if (statement.returnsRows) return allRows(statement, bound);
+      const executed = run(statement, bound);
+      this.#countedChanges += executed.changes;
+      return executed;
     } catch (error) {
       this.#noteFault(error, (failure) => isBusy(failure) || isIoError(failure));
       throw error;
     }
   }
 
-  /** Whether rows were changed since it was last asked, by triggers too. */
+  /** Whether more rows were changed than statements have told of since it was last asked: by triggers, say. */
   changedRows(): boolean {
     const total = Number(this.execute("SELECT total_changes()", []).rows[0]?.[0]);
     const changed = total !== this.#countedChanges;

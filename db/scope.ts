@@ -18,6 +18,7 @@ export class Scope implements Statements {
   readonly #path: string;
   readonly #mode: "read" | "write";
   #changedOther = false;
+  #wroteRows = false;
   #changedRows = false;
   #open = true;
 
@@ -39,8 +40,13 @@ export class Scope implements Statements {
       throw new RefusedStatementError(sql, "it is not provably a read; use write()");
     }
     if (kind.is === "other") return this.#changing(() => this.#raw.execute(sql, parameters));
-    if (kind.is === "change") this.#changedRows = true;
-    return this.#raw.execute(sql, parameters);
+    const executed = this.#raw.execute(sql, parameters);
+    if (kind.is === "change") {
+      this.#wroteRows = true;
+      // Most often the statement itself tells, and nobody needs to be asked.
+      if (executed.changes > 0) this.#changedRows = true;
+    }
+    return executed;
   }
 
   /** Runs statements without parameters that nobody looked at. */
@@ -55,7 +61,7 @@ export class Scope implements Statements {
 
   /** Asked once, before the commit: false only if provably nothing changed. */
   mayHaveChanged(): boolean {
-    return (this.#changedRows && this.#raw.changedRows()) || this.#changedOther;
+    return this.#changedRows || this.#changedOther || (this.#wroteRows && this.#raw.changedRows());
   }
 
   run(sql: string, parameters: readonly SqlValue[] = []): { readonly changes: number } {

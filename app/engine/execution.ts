@@ -61,8 +61,9 @@ export class Execution {
   readonly replay: Replay;
   readonly waits = new Waits();
   readonly signals: SignalExchange;
-  /** Fires when the run ends or is let go; step attempts listen to it. */
-  readonly abort = new AbortController();
+  /** Called when the run ends or is let go: attempts whose signal was asked for abort it. */
+  readonly onLetGo = new Set<() => void>();
+  #letGoReason: string | null = null;
   readonly #runLog: RunLog;
   readonly #isNew: boolean;
   #status: RunRecord["status"];
@@ -224,7 +225,19 @@ export class Execution {
     this.#runLog.close();
     this.replay.close();
     this.waits.close();
-    this.abort.abort(new Error("This host lets the run go."));
+    this.#letGo("This host lets the run go.");
+  }
+
+  /** Why attempts under way should end; null while they need not. */
+  get letGoReason(): Error | null {
+    return this.#letGoReason === null ? null : new Error(this.#letGoReason);
+  }
+
+  #letGo(reason: string): void {
+    if (this.#letGoReason !== null) return;
+    this.#letGoReason = reason;
+    for (const listener of this.onLetGo) listener();
+    this.onLetGo.clear();
   }
 
   get #isEnding(): boolean {
@@ -263,7 +276,7 @@ export class Execution {
   async #callAgent(): Promise<Ending> {
     const context: RunContext<unknown> = {
       // A copy, since the agent may change it while the run's first row waits to be written.
-      input: structuredClone(this.run.input),
+      input: asRecorded(this.run.input, "The input"),
       step: createStep(this),
       run: { id: this.run.id, agent: this.run.agent, setState: (value) => this.setState(value) },
       tenant: { id: this.ports.tenantId },
@@ -307,7 +320,7 @@ export class Execution {
     after: readonly Write[] = [],
   ): Promise<void> {
     this.#state = "ending";
-    this.abort.abort(new Error(`The run ends: ${kind}.`));
+    this.#letGo(`The run ends: ${kind}.`);
     await this.#runLog.append(
       row(kind, noPlace, { data }),
       this.#patching(patch, () => after),

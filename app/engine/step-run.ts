@@ -97,9 +97,11 @@ async function tryOnce<Result>(
         return time.signal();
       },
       attempt,
-      idempotencyKey: idempotencyKeyOf(execution.run.id, identity),
+      get idempotencyKey() {
+        return idempotencyKeyOf(execution.run.id, identity);
+      },
     });
-    const value = timeoutMs === null ? await work : await Promise.race([work, time.up]);
+    const value = time.up === null ? await work : await Promise.race([work, time.up.promise]);
     return { value: asRecorded(value, `The result of step "${identity.name}"`) };
   } catch (thrown) {
     return { thrown };
@@ -112,30 +114,30 @@ async function tryOnce<Result>(
 function attemptTime(execution: Execution, timeoutMs: number | null) {
   let abort: AbortController | null = null;
   let expired: StepTimeoutError | null = null;
-  const up = Promise.withResolvers<never>();
-  const letGo = (): void => abort?.abort(execution.abort.signal.reason);
+  const up = timeoutMs === null ? null : Promise.withResolvers<never>();
+  const letGo = (): void => abort?.abort(execution.letGoReason);
   const cancelTimer =
     timeoutMs === null
       ? () => {}
       : execution.clock.setTimer(execution.clock.now() + timeoutMs, () => {
           expired = new StepTimeoutError(`The attempt took longer than its timeout of ${timeoutMs} ms.`);
           abort?.abort(expired);
-          up.reject(expired);
+          up?.reject(expired);
         });
   return {
-    up: up.promise,
+    up,
     signal(): AbortSignal {
       if (abort === null) {
         abort = new AbortController();
-        if (execution.abort.signal.aborted) letGo();
-        else execution.abort.signal.addEventListener("abort", letGo, { once: true });
+        if (execution.letGoReason !== null) letGo();
+        else execution.onLetGo.add(letGo);
         if (expired !== null) abort.abort(expired);
       }
       return abort.signal;
     },
     end(): void {
       cancelTimer();
-      if (abort !== null) execution.abort.signal.removeEventListener("abort", letGo);
+      if (abort !== null) execution.onLetGo.delete(letGo);
     },
   };
 }

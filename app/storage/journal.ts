@@ -208,15 +208,20 @@ export class SqliteJournal implements Journal {
   }
 }
 
-/** The statements are kept by their text: one for each table, and one for each set of columns that a patch may name. */
+/** The statement's text by the row's shape: the connection keeps it prepared. */
+const inserts = new Map<string, string>();
+
 function insert(on: Statements, table: "runs" | "history" | "signals", row: object): void {
-  const columns = Object.keys(row);
-  on.run(
-    `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`,
-    Object.values(row) as SqlValue[],
-  );
+  let sql = inserts.get(table);
+  if (sql === undefined) {
+    const columns = Object.keys(row);
+    sql = `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`;
+    inserts.set(table, sql);
+  }
+  on.run(sql, Object.values(row) as SqlValue[]);
 }
 
+/** One statement for each set of columns that a patch may name. */
 function update(on: Statements, runId: string, row: object): void {
   const columns = Object.keys(row);
   const values = Object.values(row) as SqlValue[];
