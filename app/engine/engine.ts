@@ -178,8 +178,11 @@ export class Engine implements Runs {
     for (;;) {
       const ending = this.#endings.next(runId, deadline);
       try {
-        const run = await this.get(runId);
-        if (hasEnded(run.status) || run.status === "paused" || clock.now() >= deadline) return run;
+        // A run that is alive has not ended: reading it would only tell so.
+        if (!this.#scheduler.live.has(runId) || clock.now() >= deadline) {
+          const run = await this.get(runId);
+          if (hasEnded(run.status) || run.status === "paused" || clock.now() >= deadline) return run;
+        }
         if (!this.#stopped) await ending.announced;
       } finally {
         ending.forget();
