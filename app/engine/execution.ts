@@ -1,6 +1,7 @@
 import type { Agent, RunContext, RunLogger } from "./agent.ts";
 import type { Clock } from "./clock.ts";
 import { RunTimeoutError } from "./errors.ts";
+import type { Guard } from "./guard.ts";
 import { hasEnded, type HistoryEvent, type HistoryKind, type Journal, type RunPatch } from "./journal.ts";
 import type { RunRecord, SignalRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
@@ -21,6 +22,7 @@ export interface ExecutionPorts {
   readonly clock: Clock;
   readonly log: EngineLog;
   readonly tenantId: string;
+  readonly guard: Guard;
   readonly newId: () => string;
   readonly random: () => number;
   /** A run of another agent, ready to be committed with the row that tells of it. Throws UnknownAgentError, InvalidInputError. */
@@ -64,6 +66,8 @@ export class Execution {
   /** Called when the run ends or is let go: attempts whose signal was asked for abort it. */
   readonly onLetGo = new Set<() => void>();
   #letGoReason: string | null = null;
+  /** Set by a call that waits for another run. */
+  hasChildren = false;
   readonly #runLog: RunLog;
   readonly #isNew: boolean;
   #status: RunRecord["status"];
@@ -104,6 +108,10 @@ export class Execution {
 
   get status(): RunRecord["status"] {
     return this.#status;
+  }
+
+  get lastSeq(): number {
+    return this.#runLog.lastSeq;
   }
 
   get wakeAt(): number | null {
@@ -284,7 +292,7 @@ export class Execution {
     };
     const what = `The output of agent "${this.agent.id}"`;
     try {
-      const output = await this.agent.handler(context);
+      const output = await this.ports.guard.begin(this, () => this.agent.handler(context));
       const { output: schema } = this.agent;
       return { output: asRecorded(schema === null ? output : await checkValue(schema, output, what), what) };
     } catch (thrown) {

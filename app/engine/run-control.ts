@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import type { CrashLoopError } from "./crash-loop.ts";
 import { InvalidInputError, WrongStatusError } from "./errors.ts";
 import {
   hasEnded,
@@ -16,6 +17,7 @@ import {
   type RetryPoint,
   type StepPlace,
 } from "./past.ts";
+import { serializeError } from "./serialized-error.ts";
 
 /** Changes of runs that are not in memory, each committed with the row of history that tells of it. */
 export class RunControl {
@@ -36,6 +38,13 @@ export class RunControl {
 
   async pause(run: RunRecord): Promise<void> {
     await this.#change(run.id, "run.paused", { reason: "request" }, { status: "paused", wakeAt: null });
+  }
+
+  /** As `pause`, with an error that says why. */
+  async quarantine(run: RunRecord, thrown: CrashLoopError): Promise<void> {
+    const error = serializeError(thrown);
+    const patch = { status: "paused", error, wakeAt: null } as const;
+    await this.#change(run.id, "run.paused", { reason: "crash_loop", error }, patch);
   }
 
   async resume(run: RunRecord): Promise<void> {

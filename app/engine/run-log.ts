@@ -68,6 +68,11 @@ export class RunLog {
     return new Promise((done, failed) => this.#push({ work, done, failed }));
   }
 
+  /** The last row that has its place, be it committed or not. */
+  get lastSeq(): number {
+    return this.#seq;
+  }
+
   get isIdle(): boolean {
     return this.#draining === null;
   }

@@ -13,6 +13,7 @@ export async function invokeChild(
   input: unknown,
 ): Promise<unknown> {
   const call = execution.replay.ask(identity, "child");
+  execution.hasChildren = true;
   if (call?.outcome) return outcomeOf(await settled(execution, call.outcome));
   await execution.replay.frontier(`child "${identity.name}"`);
   const done = execution.waits.begin({ kind: "waiting", until: null });

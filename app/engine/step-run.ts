@@ -92,6 +92,7 @@ async function tryOnce<Result>(
 ): Promise<{ readonly value: unknown } | { readonly thrown: unknown }> {
   const time = attemptTime(execution, timeoutMs);
   try {
+    execution.ports.guard.enter(execution);
     const work = fn({
       get signal() {
         return time.signal();

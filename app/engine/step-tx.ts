@@ -16,7 +16,10 @@ export async function runTransaction(
 ): Promise<unknown> {
   return await attemptsOf(execution, identity, async (attempt, pauseUntil): Promise<HistoryEvent> => {
     try {
-      return await execution.recordTransaction(identity, attempt, (tx) => fn(tx as never));
+      return await execution.recordTransaction(identity, attempt, (tx) => {
+        execution.ports.guard.enter(execution);
+        return fn(tx as never);
+      });
     } catch (thrown) {
       const error = serializeError(thrown);
       const next = decideRetry(execution.agent.retry, attempt, thrown, execution.clock.now());
