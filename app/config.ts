@@ -34,8 +34,10 @@ export interface Config {
   /** null: the one that set-up has found. */
   readonly litestream: string | null;
   readonly logLevel: (typeof logLevels)[number];
-  /** The documents of the example agent. */
+  /** The documents of the example agent `digest`. */
   readonly digestFolder: string;
+  /** The payment service of the example agent `refund`; null: it has none. */
+  readonly refundUrl: string | null;
 }
 
 /** The only reader of the environment. Names that it does not know are left alone. Throws ConfigError. */
@@ -64,6 +66,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
     digestFolder: path.resolve(
       settings.text("DIGEST_DIR") ?? path.join(import.meta.dirname, "../node_modules"),
     ),
+    refundUrl: readRefundUrl(settings),
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return config;
@@ -137,4 +140,16 @@ function readAdvertise(settings: Settings, port: number): string {
   if (isHttpUrl(text)) return text.replace(/\/+$/, "");
   settings.refuse(name, `must be an http(s) URL by which other hosts reach this one; it is ${quoted(text)}`);
   return text;
+}
+
+function readRefundUrl(settings: Settings): string | null {
+  const name = "REFUND_URL";
+  const text = settings.text(name);
+  if (text === undefined) return null;
+  if (isHttpUrl(text)) return text;
+  settings.refuse(
+    name,
+    "must be the http(s) URL of the service that pays refunds, without credentials in it",
+  );
+  return null;
 }

@@ -28,4 +28,5 @@ export type {
 export type { Duration } from "./engine/duration.ts";
 export { NonRetryableError, RetryAfterError, StepError } from "./engine/errors.ts";
 export type { RetryOptions } from "./engine/retry.ts";
+export type { AppEnv } from "./http/user-env.ts";
 export { signToken } from "./http/token.ts";

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { configureDigest } from "./agents/digest/settings.ts";
+import { configureRefund } from "./agents/refund/settings.ts";
 import type { Config } from "./config.ts";
 import { loadAgents } from "./host/agents.ts";
 import { registerHostMetrics } from "./host/host-metrics.ts";
@@ -9,6 +10,7 @@ import { WorkerHost } from "./host/worker-host.ts";
 import { createApp } from "./http/app.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
+import { routes } from "./routes.ts";
 import { lockDataFolder, readBootId, unreleasedTenants } from "./storage/data-folder.ts";
 import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
 import { findLitestream } from "./storage/litestream-binary.ts";
@@ -52,6 +54,7 @@ export async function startWorker({
 }: WorkerOptions): Promise<Worker> {
   const agents = await loadAgents(config.agentsFolder);
   configureDigest({ folder: config.digestFolder });
+  configureRefund({ url: config.refundUrl });
   const binary = findLitestream(config.litestream ?? undefined, projectRoot);
   await lockDataFolder(config.dataFolder);
   const store = openStore(config.store.url, config.store.settings);
@@ -92,7 +95,7 @@ export async function startWorker({
   const metrics = createMetrics();
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
   registerHostMetrics(host, metrics.registry);
-  const app = createApp({ host, tokenSecrets: config.tokenSecrets, metrics, log });
+  const app = createApp({ host, tokenSecrets: config.tokenSecrets, metrics, log, routes });
   const server = await serveApp(app, config.port);
   log.info({ event: "listening", port: server.port, host: host.id, store: store.description }, "listening");
   return {

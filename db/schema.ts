@@ -100,3 +100,17 @@ export const meta = sqliteTable("meta", {
   key: text("key").primaryKey(),
   value: text("value").notNull(),
 });
+
+/** A table of the user's own, for the example agent `refund`: one refund an order. Times are epoch milliseconds. */
+export const refunds = sqliteTable("refunds", {
+  orderId: text("order_id").primaryKey(),
+  amountCents: integer("amount_cents").notNull(),
+  status: text("status", { enum: ["open", "paid", "refused", "expired", "failed"] }).notNull(),
+  /** The run that sees to it. */
+  runId: text("run_id").notNull(),
+  decidedBy: text("decided_by"),
+  /** The payment service's own name for the payment. */
+  paymentId: text("payment_id"),
+  openedAt: integer("opened_at").notNull(),
+  settledAt: integer("settled_at"),
+});

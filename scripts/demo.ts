@@ -82,7 +82,7 @@ function workerEnvironment(secrets: {
   readonly tokenSecret: string;
   readonly masterKey: string;
 }): NodeJS.ProcessEnv {
-  const ours = /^(?:HOLDFAST_|DIGEST_|FLY_|BUCKET_NAME$|NODE_ENV$)/;
+  const ours = /^(?:HOLDFAST_|DIGEST_|REFUND_|FLY_|BUCKET_NAME$|NODE_ENV$)/;
   const kept = Object.entries(process.env).filter(
     ([name]) => name === "HOLDFAST_LITESTREAM" || !ours.test(name),
   );

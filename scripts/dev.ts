@@ -15,7 +15,7 @@ import { startWorker } from "./dev/worker-process.ts";
 const help = `npm run dev [-- --open]
 
 Starts the worker, and starts it anew when a file under app/, db/ or the agents' folder is edited.
-Secrets are made under .holdfast/; any PORT, HOLDFAST_… or DIGEST_DIR in the environment wins.
+Secrets are made under .holdfast/; any PORT, HOLDFAST_…, DIGEST_DIR or REFUND_URL in the environment wins.
 
   --open   open the page in a browser
   --help   this text`;

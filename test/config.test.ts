@@ -30,6 +30,7 @@ test("a token secret is all that a start needs", () => {
     litestream: null,
     logLevel: "info",
     digestFolder: path.resolve("node_modules"),
+    refundUrl: null,
   });
 });
 
@@ -52,6 +53,7 @@ test("every setting of the table is read", () => {
       AWS_ACCESS_KEY_ID: "id",
       AWS_SECRET_ACCESS_KEY: "key",
       DIGEST_DIR: "/documents",
+      REFUND_URL: "https://pay.example/refunds",
       NODE_ENV: "production",
       FLY_MACHINE_ID: "4d891",
       HOLDFAST_EXIT_IDLE: "5m",
@@ -79,6 +81,7 @@ test("every setting of the table is read", () => {
     litestream: "/usr/bin/litestream",
     logLevel: "debug",
     digestFolder: "/documents",
+    refundUrl: "https://pay.example/refunds",
   });
 });
 

@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  */
 const compositionRoot = ["app/main.ts", "app/worker.ts"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
-  "app/index.ts": ["app/engine", "app/http/token.ts", "db/connect.ts"],
+  "app/index.ts": ["app/engine", "app/http/token.ts", "app/http/user-env.ts", "db/connect.ts"],
   // The grammar of a store's URL belongs to the store; a setting is checked by it.
   "app/config": ["app/engine", "app/storage/open-store.ts"],
   "app/config.ts": ["app/config", "app/engine"],
@@ -21,9 +21,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "app/engine": [],
   "app/ai": ["app/engine"],
   "app/storage": ["app/engine", "db", "db/schema.ts"],
-  "app/host": ["app/engine", "app/storage"],
+  "app/host": ["app/engine", "app/storage", "db/connect.ts"],
   "app/ui": [],
-  "app/http": ["app/engine", "app/host", "app/ui", "app/http/token.ts"],
+  "app/http": ["app/engine", "app/host", "app/ui", "app/http/token.ts", "app/http/user-env.ts"],
+  // What the user's routes get, as types: Drizzle on the tenant's file among it.
+  "app/http/user-env.ts": ["app/engine", "app/http/token.ts", "db/connect.ts"],
   "app/http/token.ts": [],
   db: ["db/schema.ts"],
   "db/schema.ts": [],

@@ -1,9 +1,12 @@
+import type { HoldfastDb } from "../../db/connect.ts";
 import type { Durability, RunStatus } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
 
 /** A tenant that is open on this host. */
 export interface Tenant {
   readonly id: string;
+  /** Drizzle on the tenant's own file. */
+  readonly db: HoldfastDb;
   readonly runs: Runs;
   /** What this host promises for the tenant when neither agent nor request asks for more. */
   readonly durability: Durability;

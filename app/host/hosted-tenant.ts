@@ -1,4 +1,5 @@
 import { v7 as uuidv7 } from "uuid";
+import type { HoldfastDb } from "../../db/connect.ts";
 import type { Agent } from "../engine/agent.ts";
 import { systemClock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
@@ -60,6 +61,10 @@ export class HostedTenant implements Tenant {
     });
     file.onCommit = () => this.#shipSoon();
     if (!file.rounds.isCovered) this.#shipSoon();
+  }
+
+  get db(): HoldfastDb {
+    return this.file.connection.db;
   }
 
   durable(): Promise<void> {

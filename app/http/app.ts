@@ -1,4 +1,5 @@
 import { Hono, type MiddlewareHandler } from "hono";
+import { HTTPException } from "hono/http-exception";
 import type { Logger } from "pino";
 import type { Host } from "../host/host.ts";
 import { pageRoutes } from "../ui/page.ts";
@@ -7,12 +8,14 @@ import { controlRoutes } from "./control.ts";
 import { healthRoutes } from "./health.ts";
 import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
-import { HttpProblem, problemCode, problemResponse } from "./problems.ts";
+import { HttpProblem, problemOf, problemResponse } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
 import { runRoutes } from "./runs.ts";
 import { signalRoutes } from "./signals.ts";
 import { startRoutes } from "./start.ts";
 import { tenantRoutes } from "./tenant.ts";
+import type { AppEnv } from "./user-env.ts";
+import { userRoutes } from "./user-routes.ts";
 
 export interface AppParts {
   readonly host: Host;
@@ -20,14 +23,20 @@ export interface AppParts {
   readonly tokenSecrets: readonly string[];
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** The user's own, at `/app`. */
+  readonly routes?: Hono<AppEnv>;
 }
 
 /** Everything that is reachable from outside. A request is authenticated, read, placed, answered and gated, in this order. */
-export function createApp({ host, tokenSecrets, metrics, log }: AppParts): Hono<HttpEnv> {
+export function createApp({ host, tokenSecrets, metrics, log, routes }: AppParts): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>();
   app.onError((error, c) => {
-    if (problemCode(error) === "internal")
-      log.error({ err: error, requestId: c.var.requestId }, "a request failed");
+    // Thrown by a route of the user's, or by one of Hono's own parts in it: it brings its answer along.
+    if (error instanceof HTTPException) return error.getResponse();
+    const { code, origin } = problemOf(error);
+    // Its origin only: what Drizzle says of a query shows the values in it.
+    if (code === "internal")
+      log.error({ err: origin, requestId: c.var.requestId }, `a request failed: ${origin.message}`);
     return problemResponse(error, c.var.requestId);
   });
   app.notFound((c) => {
@@ -45,6 +54,7 @@ export function createApp({ host, tokenSecrets, metrics, log }: AppParts): Hono<
   app.route("/v1", signalRoutes(host));
   app.route("/v1", controlRoutes(host));
   app.route("/v1", tenantRoutes(host));
+  if (routes !== undefined) app.route("/app", userRoutes(host, tokenSecrets, routes));
   return app;
 }
 

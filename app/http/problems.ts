@@ -1,3 +1,4 @@
+import { DrizzleQueryError } from "drizzle-orm/errors";
 import type { Issue } from "../engine/errors.ts";
 
 /**
@@ -45,16 +46,30 @@ export class HttpProblem extends Error {
   }
 }
 
-/** The code of an error that the table knows, else `internal`. */
-export function problemCode(error: Error): ProblemCode {
-  return "code" in error && typeof error.code === "string" && isProblemCode(error.code)
-    ? error.code
-    : "internal";
+/**
+ * Trouble of the tenant's file, by the database's own codes: clients are to come again. What else a database refuses, such
+ * as a transaction within a transaction, is a mistake in the code.
+ */
+const databaseTrouble: ReadonlySet<string> = new Set([
+  "database_busy",
+  "SQLITE_FULL",
+  "SQLITE_IOERR",
+  "queue_full",
+  "connection_closed",
+]);
+
+/** The code that the table has for an error, else `internal`, and the error that tells what happened. */
+export function problemOf(error: Error): { readonly code: ProblemCode; readonly origin: Error } {
+  // Drizzle wraps an error of the database in one whose message shows the query and its parameters.
+  const origin = error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error;
+  const code = "code" in origin && typeof origin.code === "string" ? origin.code : "";
+  if (isProblemCode(code)) return { code, origin };
+  return { code: databaseTrouble.has(code) ? "tenant_unavailable" : "internal", origin };
 }
 
 /** An RFC 9457 answer. It holds an error's message only where the table knows its code. */
 export function problemResponse(error: Error, requestId: string): Response {
-  const code = problemCode(error);
+  const { code, origin } = problemOf(error);
   const kind: ProblemKind = problems[code];
   const known = code !== "internal";
   const retryAfterSeconds = numberOf(error, "retryAfterSeconds") ?? kind.retryAfterSeconds;
@@ -62,7 +77,7 @@ export function problemResponse(error: Error, requestId: string): Response {
     type: `urn:holdfast:problem:${code}`,
     title: kind.title,
     status: kind.status,
-    detail: known ? error.message : `The host's log tells more under the request id ${requestId}.`,
+    detail: known ? origin.message : `The host's log tells more under the request id ${requestId}.`,
     code,
     ...(known && "issues" in error && Array.isArray(error.issues) ? { issues: error.issues } : {}),
     instance: `urn:holdfast:request:${requestId}`,

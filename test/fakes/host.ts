@@ -1,3 +1,4 @@
+import { connect, type HoldfastDb } from "../../db/connect.ts";
 import {
   IdempotencyConflictError,
   InvalidInputError,
@@ -20,6 +21,8 @@ import type { Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.
 export class FakeHost implements Host {
   readonly id = "host-1";
   readonly tenants = new Map<string, FakeRuns>();
+  /** The same for all tenants. Opened by its first use. */
+  db: HoldfastDb = connect(":memory:").db;
   durability: Durability = "replicated";
   durable: (tenantId: string) => Promise<void> = async () => {};
   refusal: Error | undefined = undefined;
@@ -33,6 +36,7 @@ export class FakeHost implements Host {
     try {
       return await work({
         id: tenantId,
+        db: this.db,
         runs: this.runs(tenantId),
         durability: this.durability,
         durable: () => this.durable(tenantId),

@@ -1,7 +1,9 @@
+import type { Hono } from "hono";
 import { pino } from "pino";
 import { createApp } from "../../app/http/app.ts";
 import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
 import { signToken } from "../../app/http/token.ts";
+import type { AppEnv } from "../../app/http/user-env.ts";
 import { FakeHost } from "../fakes/host.ts";
 
 export const secret = "the-secret-of-these-tests-is-32-bytes-long";
@@ -24,13 +26,19 @@ export interface ClientRequest {
   readonly signal?: AbortSignal;
 }
 
-/** The whole app on a fake host. */
-export async function createClient(): Promise<Client> {
+/** The whole app on a fake host, with the user's routes if any are given. */
+export async function createClient(routes?: Hono<AppEnv>): Promise<Client> {
   const host = new FakeHost();
   const metrics = createMetrics();
   const logged: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logged.push(line) });
-  const app = createApp({ host, tokenSecrets: [secret, oldSecret], metrics, log });
+  const app = createApp({
+    host,
+    tokenSecrets: [secret, oldSecret],
+    metrics,
+    log,
+    ...(routes === undefined ? {} : { routes }),
+  });
   const headers = await bearer({ tenant: "acme", scope: "runs:read runs:write" });
   return {
     host,

@@ -189,7 +189,7 @@ function childrenOf(pid: number): readonly number[] {
 /** The environment of whoever runs the tests must not reach the worker under test. */
 function withoutOwnSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const foreign =
-    /^(HOLDFAST_|AWS_(?!CA_BUNDLE)|FLY_|BUCKET_NAME$|NODE_ENV$|NODE_OPTIONS$|VITEST|DIGEST_DIR$)/;
+    /^(HOLDFAST_|AWS_(?!CA_BUNDLE)|FLY_|BUCKET_NAME$|NODE_ENV$|NODE_OPTIONS$|VITEST|DIGEST_DIR$|REFUND_URL$)/;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !foreign.test(name)));
 }
 
