@@ -187,6 +187,11 @@ export class Engine implements Runs {
     });
   }
 
+  /** Pauses a run that must not be taken up, because of `error`. Called before `open`. */
+  quarantine(runId: string, error: CrashLoopError): Promise<ListedRun> {
+    return this.#change(runId, (run) => this.#control.quarantine(run, error));
+  }
+
   resume(runId: string): Promise<ListedRun> {
     return this.#change(runId, async (run) => {
       if (run.status !== "paused")
