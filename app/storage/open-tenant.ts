@@ -50,6 +50,8 @@ export interface OpenTenant {
   readonly replica: Replica;
   readonly record: OwnedRecord;
   readonly report: OpeningReport;
+  /** Whether whoever had the tenant last gave it away properly, or nobody had it: else its host may have crashed. */
+  readonly followsRelease: boolean;
   /** Resolves once everything committed before the call is durable. */
   durable(): Promise<void>;
   /** Called at every commit, beside the gate's own book-keeping. */
@@ -87,7 +89,8 @@ export async function openTenant(tenantId: string, ports: StoragePorts): Promise
   });
   const restoreMs = ports.now() - claimedAt;
   const codec = await codecComing;
-  return await openFile({ tenantId, placed, record, codec, restoreMs, startedAt }, ports);
+  const followsRelease = (claim.before?.host ?? null) === null;
+  return await openFile({ tenantId, placed, record, codec, restoreMs, startedAt, followsRelease }, ports);
 }
 
 async function openFile(
@@ -98,6 +101,7 @@ async function openFile(
     readonly codec: Codec;
     readonly restoreMs: number;
     readonly startedAt: number;
+    readonly followsRelease: boolean;
   },
   ports: StoragePorts,
 ): Promise<OpenTenant> {
@@ -138,6 +142,7 @@ async function openFile(
       restoreMs: opening.restoreMs,
       openMs: ports.now() - opening.startedAt,
     },
+    followsRelease: opening.followsRelease,
     onCommit: () => {},
     async durable() {
       await connection.idle();
