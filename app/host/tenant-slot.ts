@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { CrashNotes } from "../storage/crash-notes.ts";
 import { databaseTrouble, DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
 import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
 import type { Replica } from "../storage/replica.ts";
 import { TenantWakes } from "../storage/wakes.ts";
+import { quarantineCrashLoops } from "./crash-quarantine.ts";
 import { HostedTenant, type HostedTenantOptions } from "./hosted-tenant.ts";
 
 /** After an opening that failed the next one waits, twice as long each time, up to the bound. */
@@ -178,6 +180,7 @@ export class TenantSlot {
       },
     });
     try {
+      if (!file.followsRelease) await this.#quarantine(tenant);
       await tenant.runs.open();
     } catch (error) {
       await this.#abandon(tenant, unavailable(this.tenantId, error));
@@ -185,6 +188,25 @@ export class TenantSlot {
     }
     options.log.info({ event: "tenant.opened", tenant: this.tenantId, ...file.report }, "tenant opened");
     return tenant;
+  }
+
+  /** Runs that brought their host down again and again are not taken up. */
+  async #quarantine(tenant: HostedTenant): Promise<void> {
+    const { storage, log } = this.#options;
+    const notes = new CrashNotes(storage.store, storage.dataFolder, this.tenantId);
+    const spent = await quarantineCrashLoops(tenant, notes, log);
+    if (spent.length === 0) return;
+    // Not before: a disk that is lost now would take the pause with it, and the notes must be there to repeat it.
+    void tenant
+      .durable()
+      .then(() => notes.remove(spent))
+      .catch((error: unknown) => {
+        const facts = { err: error, tenant: this.tenantId };
+        log.warn(
+          facts,
+          "notes of crashes could not be deleted; the opening after the next crash tries again",
+        );
+      });
   }
 
   async #close(graceMs: number): Promise<void> {
