@@ -33,6 +33,11 @@ async function main(): Promise<void> {
   process.on("unhandledRejection", (error) =>
     log.error({ err: error }, "a promise was rejected that nobody awaited"),
   );
+  // What an agent throws in a timer or a callback reaches nobody, and leaves half-done what it was thrown out of.
+  process.on("uncaughtException", (error) => {
+    worker.reportUncaught(error);
+    process.exit(exitCodes.failed);
+  });
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
 }

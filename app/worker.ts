@@ -6,6 +6,7 @@ import { configureRefund } from "./agents/refund/settings.ts";
 import type { Config } from "./config.ts";
 import { loadAgents } from "./host/agents.ts";
 import { registerHostMetrics } from "./host/host-metrics.ts";
+import { standstillLimitMs, Watchdog } from "./host/watchdog.ts";
 import { WorkerHost } from "./host/worker-host.ts";
 import { createApp } from "./http/app.ts";
 import { createMetrics } from "./http/metrics.ts";
@@ -36,10 +37,14 @@ export interface WorkerOptions {
   readonly supervise: typeof superviseLitestream;
   /** Told once, after everything was dropped: the process should end, since another host may have taken over. */
   readonly onFenced: () => void;
+  /** After so long without a turn of the event loop the process is ended; 10 s by default. */
+  readonly standstillMs?: number;
 }
 
 export interface Worker {
   readonly port: number;
+  /** Leaves a note of the run that an exception came from which nobody caught. The process must end then, at once. */
+  reportUncaught(error: unknown): void;
   /** Lets every tenant go, answers what waits, and ends Litestream. */
   stop(): Promise<void>;
 }
@@ -51,6 +56,7 @@ export async function startWorker({
   environment,
   supervise,
   onFenced,
+  standstillMs = standstillLimitMs,
 }: WorkerOptions): Promise<Worker> {
   const agents = await loadAgents(config.agentsFolder);
   configureDigest({ folder: config.digestFolder });
@@ -70,8 +76,11 @@ export async function startWorker({
   const leftBehind = await unreleasedTenants(config.dataFolder);
   const configPath = join(projectRoot, "litestream.yml");
   const litestream = await supervise({ binary, configPath, dataFolder: config.dataFolder, environment, log });
+  const { store: storeConfig, dataFolder } = config;
+  const watchdog = new Watchdog({ limitMs: standstillMs, store: storeConfig, dataFolder, log });
   const host = new WorkerHost({
     agents,
+    guard: (tenantId) => watchdog.guard(tenantId),
     durability: config.durability,
     idleMs: config.idleMs,
     log,
@@ -100,10 +109,12 @@ export async function startWorker({
   log.info({ event: "listening", port: server.port, host: host.id, store: store.description }, "listening");
   return {
     port: server.port,
+    reportUncaught: (error) => watchdog.reportUncaught(error),
     async stop() {
       await host.drain();
       await server.close(httpGraceMs);
       await litestream.stop();
+      await watchdog.stop();
     },
   };
 }

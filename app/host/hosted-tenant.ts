@@ -3,6 +3,7 @@ import type { HoldfastDb } from "../../db/connect.ts";
 import type { Agent } from "../engine/agent.ts";
 import { systemClock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
+import { noGuard, type Guard } from "../engine/guard.ts";
 import type { Durability } from "../engine/journal.ts";
 import type { EngineLog } from "../engine/log.ts";
 import { NotDurableError, StorageError } from "../storage/errors.ts";
@@ -24,6 +25,8 @@ export interface HostedTenantOptions {
   readonly agents: ReadonlyMap<string, Agent>;
   readonly durability: Durability;
   readonly log: EngineLog;
+  /** Watches whose code has the event loop; by default nobody does. */
+  readonly guard?: ((tenantId: string) => Guard) | undefined;
   readonly wakes: TenantWakes;
   /** Told once, when the tenant must be opened anew before anything can be acknowledged again. */
   readonly onBroken: (error: Error) => void;
@@ -56,6 +59,7 @@ export class HostedTenant implements Tenant {
       durability: options.durability,
       newId: () => uuidv7(),
       random: Math.random,
+      guard: options.guard?.(file.id) ?? noGuard,
       maxLive: maxLiveRuns,
       onTrouble: (error) => options.onBroken(error as Error),
     });
