@@ -14,6 +14,7 @@ import { serializeError } from "./serialized-error.ts";
 import { SignalExchange } from "./signal-exchange.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { createStep } from "./step.ts";
+import { turn } from "./turn.ts";
 import { Waits } from "./waits.ts";
 
 /** What a run asks of the engine that it lives in. */
@@ -29,8 +30,11 @@ export interface ExecutionPorts {
   readonly prepareRun: (agentId: string, input: unknown, parent: RunRecord | null) => Promise<RunRecord>;
   /** The run was committed: it may begin. */
   readonly adopt: (run: RunRecord) => void;
-  /** Resolves when the run has ended, unless that is forgotten before. */
-  readonly childEnd: (runId: string) => { readonly promise: Promise<RunRecord>; readonly forget: () => void };
+  /** Resolves when the run has ended, unless that is forgotten before. `parent` hears of it. */
+  readonly childEnd: (
+    runId: string,
+    parent: Execution,
+  ) => { readonly promise: Promise<RunRecord>; readonly forget: () => void };
   /** What else is committed when the run has failed. */
   readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
   /** Told once, when the run has ended or was paused: it needs no memory any more. */
@@ -72,6 +76,8 @@ export class Execution {
   readonly #isNew: boolean;
   #status: RunRecord["status"];
   #wakeAt: number | null;
+  readonly #gone = Promise.withResolvers<void>();
+  #hearing = 0;
   #attemptsInFlight = 0;
   #noAttemptInFlight: (() => void) | null = null;
   /** `stopping`: no attempt starts. `ending`: the run's last row is being written, none comes after it. */
@@ -83,7 +89,7 @@ export class Execution {
     this.ports = ports;
     this.#status = run.status;
     this.#wakeAt = run.wakeAt;
-    this.#isNew = past.lastSeq === 0;
+    this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
     this.signals = new SignalExchange(past.inbox, (...facts) => this.record(...facts));
     this.replay = new Replay(new RecordedSteps(past.rows), ports.clock, {
       mismatch: (error) => void this.#quarantine("mismatch", error),
@@ -121,8 +127,25 @@ export class Execution {
   /** Whether all that the run does is wait: then it can be dropped from memory and replayed when its wait is over. */
   get onlyWaits(): boolean {
     if (this.#state !== "running" || this.replay.replaying || !this.#runLog.isIdle) return false;
+    // Something came for it, and is being read.
+    if (this.#hearing > 0 || this.signals.isMatching) return false;
     const { status } = this.waits.summary();
     return status !== "running" && status === this.#status;
+  }
+
+  /** Whether the row that ends or pauses the run is being written; `gone` resolves when it is. */
+  get isEnding(): boolean {
+    return this.#state === "ending";
+  }
+
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** Marks that something came for the run and is being read; the returned function ends that. */
+  hear(): () => void {
+    this.#hearing += 1;
+    return () => void (this.#hearing -= 1);
   }
 
   /** Calls the agent's function and sees it through to the run's end. */
@@ -135,6 +158,8 @@ export class Execution {
     }
     const { timeoutMs } = this.agent;
     if (timeoutMs !== null) this.#endAt(startedAt + timeoutMs, timeoutMs);
+    // The code's first calls may all be waits.
+    void turn().then(() => this.#syncStatus());
     const ending = await this.#callAgent();
     if (this.#isEnding || !this.replay.checkEnd()) return;
     await this.#end(ending);
@@ -149,7 +174,9 @@ export class Execution {
   ): Promise<HistoryEvent> {
     if (this.#isEnding) return await never();
     const patch = this.#statusPatch();
-    return await this.#runLog.append(row(kind, identity, facts), this.#patching(patch, also));
+    const event = await this.#runLog.append(row(kind, identity, facts), this.#patching(patch, also));
+    if (this.#status !== "running") void this.#tellIfWaiting();
+    return event;
   }
 
   /** As `record`, committed with what `work` does in a transaction of the tenant's database, and made of its result. */
@@ -335,6 +362,7 @@ export class Execution {
     );
     this.close();
     this.ports.onSettled(this);
+    this.#gone.resolve();
   }
 
   /** The code has had its turn: what does it wait for now? */
@@ -342,7 +370,12 @@ export class Execution {
     if (this.#state !== "running") return;
     const patch = this.#statusPatch();
     if (patch !== null) this.#runLog.write(this.#patching(patch)());
-    if (this.#status === "sleeping" || this.#status === "waiting") this.ports.onWaiting(this);
+    if (this.#status !== "running") void this.#tellIfWaiting();
+  }
+
+  async #tellIfWaiting(): Promise<void> {
+    await this.#runLog.written();
+    if (this.onlyWaits) this.ports.onWaiting(this);
   }
 
   /** What is written with a row, the run's own change first. The status counts as changed from now on. */

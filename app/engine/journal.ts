@@ -151,6 +151,8 @@ export interface Journal {
   lastSeq(runId: string): Promise<number>;
   /** Runs that may have missed to hear of something: with a signal that nobody took, or a child that has ended. */
   runsToLookAt(): Promise<readonly string[]>;
+  /** Runs that have not ended although the run that waited for them has, unless they were started anew since. */
+  orphans(): Promise<readonly string[]>;
   /** Runs that this one started, oldest first. */
   children(runId: string): Promise<readonly RunRecord[]>;
   /** Signals of the run that nobody has taken, oldest first. */

@@ -1,5 +1,5 @@
 import type { Agent } from "./agent.ts";
-import { UnknownAgentError } from "./errors.ts";
+import { UnknownAgentError, WrongStatusError } from "./errors.ts";
 import type { EngineOptions } from "./engine.ts";
 import { Execution, type ExecutionPorts } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
@@ -16,6 +16,10 @@ import { checkValue } from "./schema.ts";
 const agentRecheckMs = 10 * 60_000;
 /** A run that only waits leaves memory after so long: a child or a signal that comes sooner finds it there. */
 const parkAfterMs = 5_000;
+/** A change of a run that is ending waits so long for its last row. */
+const endWrittenWithinMs = 5_000;
+/** A child that could not be read is read again after so long. */
+const readAgainMs = 1_000;
 
 /** The runs of a tenant that have not ended: how they come to life, hear of what comes for them, and leave. */
 export class Lives {
@@ -75,6 +79,7 @@ export class Lives {
   async open(): Promise<void> {
     const { journal, clock } = this.#options;
     const lookAt = new Set(await journal.runsToLookAt());
+    const orphans = await journal.orphans();
     for (const { id, agent, status, wakeAt } of await journal.unfinishedRuns()) {
       if (status === "paused") continue;
       this.#unfinished += 1;
@@ -83,6 +88,7 @@ export class Lives {
       else if (wakeAt !== null)
         this.#scheduler.wakeAt({ at: Math.max(wakeAt, clock.now()), runId: id, agent });
     }
+    for (const id of orphans) this.#cancelChild(id).catch(this.#options.onTrouble);
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -138,9 +144,10 @@ export class Lives {
     await this.#changes.run(runId, async () => {
       for (;;) {
         const live = this.live.get(runId);
+        if (live?.isEnding === true) await this.#endWritten(live);
         const run = await get(runId);
         // One that ended while it was read is read again: nothing may be written behind its end.
-        if (this.live.get(runId) === live) return await change(run, live);
+        if (this.live.get(runId) === live && live?.isEnding !== true) return await change(run, live);
       }
     });
   }
@@ -165,6 +172,22 @@ export class Lives {
       endedAt: null,
       wakeAt: null,
     };
+  }
+
+  /** Throws WrongStatusError if that takes too long: the disk may be full. */
+  async #endWritten(live: Execution): Promise<void> {
+    const { clock } = this.#options;
+    const late = Promise.withResolvers<never>();
+    const cancel = clock.setTimer(clock.now() + endWrittenWithinMs, () =>
+      late.reject(
+        new WrongStatusError(live.run.id, live.status, "its end is still being written; try again"),
+      ),
+    );
+    try {
+      await Promise.race([live.gone, late.promise]);
+    } finally {
+      cancel();
+    }
   }
 
   /** What a run waited for goes with it. */
@@ -246,7 +269,7 @@ export class Lives {
         return { ...this.newRun(agent, checked, parent?.durability), parent: parent?.id ?? null };
       },
       adopt: (run) => this.adopt(run),
-      childEnd: (runId) => this.#end(runId),
+      childEnd: (runId, parent) => this.#end(runId, parent),
       afterFailure: (run, error) => {
         const agent = this.#agents.get(failureAgentId(run.agent));
         if (agent === undefined) return [];
@@ -259,19 +282,34 @@ export class Lives {
   }
 
   /** Resolves when the run has ended, however long that takes; never, once it is forgotten. */
-  #end(runId: string): { readonly promise: Promise<RunRecord>; readonly forget: () => void } {
+  #end(
+    runId: string,
+    parent: Execution,
+  ): { readonly promise: Promise<RunRecord>; readonly forget: () => void } {
+    const { clock, journal, log } = this.#options;
     let forget = (): void => {};
     const wait = async (): Promise<RunRecord> => {
       for (;;) {
+        // What the parent waits for may be here: it must not leave memory while that is read.
+        const heard = parent.hear();
         const ending = this.endings.next(runId, null);
         forget = ending.forget;
-        const run = await this.#options.journal.run(runId);
-        // One that was deleted will not be heard of again.
-        if (run === undefined || !hasEnded(run.status)) await ending.announced;
+        try {
+          const run = await journal.run(runId);
+          if (run !== undefined && hasEnded(run.status)) return run;
+        } catch (error) {
+          log.warn(
+            { err: error, run: parent.run.id, child: runId },
+            "a child could not be read; trying again",
+          );
+          parent.waits.keep(clock.setTimer(clock.now() + readAgainMs, () => this.endings.announce(runId)));
+        } finally {
+          heard();
+        }
+        await ending.announced;
         ending.forget();
-        if (run !== undefined && hasEnded(run.status)) return run;
       }
     };
-    return { promise: wait(), forget: () => forget() };
+    return { promise: wait().finally(() => forget()), forget: () => forget() };
   }
 }

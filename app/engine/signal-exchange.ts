@@ -39,6 +39,11 @@ export class SignalExchange {
     this.#seen = new Set(inbox.map(({ id }) => id));
   }
 
+  /** Whether a signal and a step are being brought together. */
+  get isMatching(): boolean {
+    return this.#matching;
+  }
+
   /** The returned function takes the waiter out, and says whether it was still waiting. */
   join(waiter: SignalWaiter, onLeave: () => void): () => boolean {
     const entry = { waiter, onLeave };

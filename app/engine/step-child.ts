@@ -63,7 +63,7 @@ async function endOfChild(
     ports.adopt(run);
     childId = run.id;
   }
-  const coming = ports.childEnd(childId);
+  const coming = ports.childEnd(childId, execution);
   const heard = execution.waits.keep(coming.forget);
   const end = await coming.promise;
   heard();

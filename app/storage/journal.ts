@@ -101,6 +101,15 @@ export class SqliteJournal implements Journal {
     return (await this.#read((on) => on.all<{ readonly id: string }>(waiting))).map(({ id }) => id);
   }
 
+  async orphans(): Promise<readonly string[]> {
+    const open = "'queued', 'running', 'sleeping', 'waiting', 'paused'";
+    const ended = "'completed', 'failed', 'cancelled'";
+    const sql = `SELECT child.id FROM runs AS child JOIN runs AS parent ON parent.id = child.parent
+      WHERE child.parent IS NOT NULL AND child.status IN (${open}) AND parent.status IN (${ended})
+        AND COALESCE(child.started_at, child.created_at) <= parent.ended_at`;
+    return (await this.#read((on) => on.all<{ readonly id: string }>(sql))).map(({ id }) => id);
+  }
+
   async children(runId: string): Promise<readonly RunRecord[]> {
     const rows = await this.#read((on) =>
       on.all<RunRow>("SELECT * FROM runs WHERE parent = ? ORDER BY id", [runId]),
