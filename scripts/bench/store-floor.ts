@@ -1,0 +1,24 @@
+import { openStore } from "../../app/storage/open-store.ts";
+
+export interface StoreAccess {
+  /** As in HOLDFAST_STORE. */
+  readonly url: string;
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+}
+
+const objectBytes = 1_024;
+
+/** What a signed PUT of a small object and a GET of it after that take together, each time: no promise is kept for less. */
+export async function putAndGetMs(access: StoreAccess, pairs: number): Promise<readonly number[]> {
+  const store = openStore(access.url, { credentials: access.credentials, baseDir: "/" });
+  const body = new Uint8Array(objectBytes);
+  const tookMs: number[] = [];
+  for (let i = 0; i <= pairs; i += 1) {
+    const begunAt = performance.now();
+    await store.put(`floor/${i}`, body);
+    await store.get(`floor/${i}`);
+    // The first one makes the connection.
+    if (i > 0) tookMs.push(performance.now() - begunAt);
+  }
+  return tookMs;
+}
