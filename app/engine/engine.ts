@@ -11,7 +11,7 @@ import {
 import type { Execution } from "./execution.ts";
 import type { Guard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type Journal, type ListedRun } from "./journal.ts";
-import type { RunFilter, RunRecord, RunStatus, SignalRecord } from "./journal.ts";
+import type { RunFilter, RunRecord, RunStatus, SignalRecord, Write } from "./journal.ts";
 import { fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { Lives } from "./lives.ts";
@@ -281,9 +281,11 @@ export class Engine implements Runs {
     };
     const delayed = request.delayMs === undefined ? run : { ...run, wakeAt: run.createdAt + request.delayMs };
     return await this.#admit(async () => {
-      await this.#options.journal.append([{ kind: "create-run", run: delayed }]);
-      this.#lives.adopt(delayed);
-      return { run: { ...delayed, updatedAt: run.createdAt }, created: true };
+      const first = this.#lives.begin(delayed);
+      const rows = first.rows.map((event): Write => ({ kind: "event", event }));
+      await this.#options.journal.append([{ kind: "create-run", run: first.run }, ...rows]);
+      this.#lives.adopt(first.run, first.rows);
+      return { run: { ...first.run, updatedAt: run.createdAt }, created: true };
     });
   }
 

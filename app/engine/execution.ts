@@ -152,7 +152,7 @@ export class Execution {
   async start(): Promise<void> {
     const startedAt = this.run.startedAt ?? this.clock.now();
     if (this.#isNew) {
-      const data = { agent: this.run.agent, input: this.run.input };
+      const data = startedData(this.run);
       const patch = { status: "running", startedAt, wakeAt: null } as const;
       void this.#runLog.append(row("run.started", noPlace, { data }), this.#patching(patch));
     }
@@ -404,6 +404,11 @@ export class Execution {
       };
     return { info: say("info"), warn: say("warn"), error: say("error") };
   }
+}
+
+/** What a run's first row says. */
+export function startedData({ agent, input }: RunRecord): unknown {
+  return { agent, input };
 }
 
 function row(

@@ -1,7 +1,7 @@
 import type { Agent } from "./agent.ts";
 import { UnknownAgentError, WrongStatusError } from "./errors.ts";
 import type { EngineOptions } from "./engine.ts";
-import { Execution, type ExecutionPorts } from "./execution.ts";
+import { Execution, startedData, type ExecutionPorts } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
 import { noGuard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type RunRecord, type RunStatus } from "./journal.ts";
@@ -96,16 +96,25 @@ export class Lives {
     await this.#scheduler.stop(graceMs);
   }
 
-  /** A run that was committed just now. */
-  adopt(run: RunRecord): void {
+  /**
+   * The run as it is committed first: begun, if there is room for it, so that its first row of history costs no commit of
+   * its own. It is adopted with the same rows.
+   */
+  begin(run: RunRecord): { readonly run: RunRecord; readonly rows: readonly HistoryEvent[] } {
+    if (run.wakeAt !== null || !this.#scheduler.hasRoom) return { run, rows: [] };
+    const place = { runId: run.id, seq: 1, at: run.createdAt, path: "", name: "", occurrence: 0, attempt: 0 };
+    const started: HistoryEvent = { ...place, kind: "run.started", data: startedData(run) };
+    return { run: { ...run, status: "running", startedAt: run.createdAt }, rows: [started] };
+  }
+
+  /** A run that was committed just now, with the rows of history that it has. */
+  adopt(run: RunRecord, history: readonly HistoryEvent[] = []): void {
     this.#unfinished += 1;
     const agent = this.#agents.get(run.agent);
     if (run.wakeAt !== null) this.#scheduler.wakeAt({ at: run.wakeAt, runId: run.id, agent: run.agent });
     else if (agent === undefined) this.#scheduler.wake(run.id, run.agent);
     else
-      this.#scheduler.takeNew(run.id, run.agent, () =>
-        this.#execution(run, agent, { history: [], inbox: [] }),
-      );
+      this.#scheduler.takeNew(run.id, run.agent, () => this.#execution(run, agent, { history, inbox: [] }));
   }
 
   /** A run that counts as unfinished again, and goes on. */

@@ -51,6 +51,11 @@ export class Scheduler {
     return this.#heap.next;
   }
 
+  /** Whether a run that is made now may begin at once. */
+  get hasRoom(): boolean {
+    return !this.#stopped && this.#ready.size === 0 && this.#fits();
+  }
+
   /** The run has something to do: it comes to life as soon as there is room; after a stop it is left to be done. */
   wake(runId: string, agent: string): void {
     if (this.#live.has(runId) && !this.#stopped) return;
@@ -66,7 +71,7 @@ export class Scheduler {
 
   /** A run that was made just now, with nothing to be read for it. Undefined if there is no room: then it is loaded later. */
   takeNew(runId: string, agent: string, make: () => Execution): void {
-    if (!this.#stopped && this.#hasRoom() && this.#ready.size === 0) this.#begin(make());
+    if (this.hasRoom) this.#begin(make());
     else this.wake(runId, agent);
   }
 
@@ -93,12 +98,12 @@ export class Scheduler {
     await Promise.all([...this.#live.values()].map((execution) => execution.stop(graceMs)));
   }
 
-  #hasRoom(): boolean {
+  #fits(): boolean {
     return this.#live.size + this.#loading.size < this.#options.maxLive;
   }
 
   #fill(): void {
-    while (!this.#stopped && this.#ready.size > 0 && (this.#hasRoom() || this.#parkLongest())) {
+    while (!this.#stopped && this.#ready.size > 0 && (this.#fits() || this.#parkLongest())) {
       const runId = this.#ready.take();
       if (runId !== undefined && !this.#live.has(runId) && !this.#loading.has(runId)) void this.#load(runId);
     }
