@@ -1,4 +1,4 @@
-import { StoreUnavailableError, type ObjectStore } from "./object-store.ts";
+import type { ObjectStore } from "./object-store.ts";
 import {
   freshNonce,
   hostKey,
@@ -141,6 +141,8 @@ export class OwnHostRecord {
     } catch (error) {
       await this.#settleLostBeat(error);
     }
+    // Nobody else may ask for a proof now: a host that says it is in trouble may get no requests.
+    if (this.#proofTrouble !== null) await this.#readProof().catch(() => {});
   }
 
   /** A beat that was refused, or whose answer was lost: what is there now tells whether it was one of ours. */
@@ -204,7 +206,7 @@ export async function fenceHost(store: ObjectStore, hostId: string): Promise<boo
     await putRecord(store, hostKey(hostId), fenced, { ifMatch: current.etag });
     return true;
   } catch (error) {
-    if (error instanceof StoreUnavailableError || !(error instanceof RecordChangedError)) throw error;
+    if (!(error instanceof RecordChangedError)) throw error;
     const now = await readHostRecord(store, hostId);
     return now === undefined || now.value.state === "fenced";
   }

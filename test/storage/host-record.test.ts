@@ -136,6 +136,16 @@ test("a store that takes no writes shows as trouble, although it can be read", a
   expect(host.trouble).toBe(null);
 });
 
+test("a proof that failed is tried again by the next beat, so that the trouble does not outlast its cause", async () => {
+  const host = await quietHost();
+  workspace.store.down = true;
+  await expect(host.proof()).rejects.toThrow("not known");
+  workspace.store.down = false;
+  expect(host.trouble).not.toBe(null);
+  await host.drain();
+  expect(host.trouble).toBe(null);
+});
+
 test("a fence between asking for a proof and sending it is seen", async () => {
   const host = await quietHost();
   const read = workspace.store.hold("get", "hosts/");
