@@ -77,7 +77,8 @@ export async function unreleasedTenants(dataFolder: string): Promise<readonly st
   const entries = await readdir(dataFolder, { withFileTypes: true });
   const tenants: string[] = [];
   for (const entry of entries) {
-    if (!entry.isDirectory()) continue;
+    // A volume has folders of its own, such as lost+found, which this process may not even read.
+    if (!entry.isDirectory() || !/^[a-z0-9-]+$/.test(entry.name)) continue;
     const newest = await newestLocalEpoch(dataFolder, entry.name);
     if (newest?.note.released === null) tenants.push(entry.name);
   }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -315,5 +315,11 @@ test("a tenant is looked for after a restart exactly if its newest file was not 
   await makeLocal(3, released);
   expect(await unreleasedTenants(dataFolder)).toEqual([]);
   await makeLocal(4);
+  expect(await unreleasedTenants(dataFolder)).toEqual(["acme"]);
+});
+
+test("a folder that can be no tenant's, such as a volume's lost+found, is passed over", async () => {
+  await makeLocal(4);
+  await cp(join(dataFolder, "acme"), join(dataFolder, "lost+found"), { recursive: true });
   expect(await unreleasedTenants(dataFolder)).toEqual(["acme"]);
 });
