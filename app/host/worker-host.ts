@@ -122,10 +122,13 @@ export class WorkerHost implements Host {
     this.#state = "draining";
     this.#stopHousekeeping();
     const { hostRecord } = this.#options.storage;
-    const wakesStopped = this.#wakes.stop();
-    await hostRecord.drain();
-    await Promise.all([...this.#slots.values()].map((slot) => slot.end(drainGraceMs)));
-    await wakesStopped;
+    const slots = [...this.#slots.values()];
+    // Side by side: a store that does not answer must not take the time that attempts have to reach their end.
+    await Promise.all([
+      hostRecord.drain(),
+      this.#wakes.stop(),
+      ...slots.map((slot) => slot.end(drainGraceMs)),
+    ]);
     await hostRecord.stop();
   }
 
