@@ -19,7 +19,7 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
   gauge("holdfast_open_tenants", "Tenants that are open on this host.", () => host.openTenants().length);
   const runs: Gauge<"status"> = new Gauge({
     name: "holdfast_runs",
-    help: "Unfinished runs of the open tenants, by what they are doing.",
+    help: "Runs in memory, by what they are doing; one that only waits leaves memory after seconds.",
     labelNames: ["status"],
     registers,
     collect() {
