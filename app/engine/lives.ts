@@ -123,9 +123,10 @@ export class Lives {
     this.#scheduler.wake(id, agent);
   }
 
-  /** A run that has ended or was paused. `hasChildren`: it may have waited for others. */
-  leave({ id, parent }: RunRecord, status: RunStatus, hasChildren: boolean): void {
-    this.#unfinished -= 1;
+  /** A run that has ended or was paused, and is `status` now. `hasChildren`: it may have waited for others. */
+  leave({ id, parent, status: before }: RunRecord, status: RunStatus, hasChildren: boolean): void {
+    // One that was paused before has been counted out by that.
+    if (before !== "paused") this.#unfinished -= 1;
     this.#scheduler.forget(id);
     this.endings.announce(id);
     if (!hasEnded(status)) return;

@@ -31,7 +31,7 @@ export async function startDetached(
   input: unknown,
 ): Promise<{ readonly runId: string }> {
   const call = execution.replay.ask(identity, "start");
-  if (call?.outcome) return (await settled(execution, call.outcome)).data as { readonly runId: string };
+  if (call?.outcome) return startedRun(await settled(execution, call.outcome));
   await execution.replay.frontier(`start "${identity.name}"`);
   const run = await execution.ports.prepareRun(agentId, input, null);
   const data = { runId: run.id, agent: agentId };
@@ -39,8 +39,12 @@ export async function startDetached(
     { kind: "create-run", run },
   ]);
   execution.ports.adopt(run);
-  await settled(execution, row);
-  return { runId: run.id };
+  return startedRun(await settled(execution, row));
+}
+
+/** The row says more than the call gives, live as in a replay. */
+function startedRun({ data }: HistoryEvent): { readonly runId: string } {
+  return { runId: (data as { readonly runId: string }).runId };
 }
 
 /** The row that says how the child ended. The child and the row that tells of it are committed together. */
