@@ -34,6 +34,9 @@ export class TenantSlot {
   #uses = 0;
   #lastUsedAt = 0;
   #failures = 0;
+  /** Epochs in a row that were given up soon after they were opened. */
+  #drops = 0;
+  #openedAt = 0;
   /** What Litestream may still hold of an epoch that was abandoned; its file must not move before. */
   #leftover: Replica | null = null;
   /** Something waits to be done or shipped here, although nobody asks. */
@@ -153,7 +156,7 @@ export class TenantSlot {
       this.#state = { kind: "open", tenant };
       this.#failures = 0;
       this.#isWanted = false;
-      this.#lastUsedAt = Date.now();
+      this.#lastUsedAt = this.#openedAt = Date.now();
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
       const known = unavailable(this.tenantId, error);
@@ -240,7 +243,7 @@ export class TenantSlot {
     ]);
   }
 
-  /** The epoch is over for this host; unfinished runs go on in the next one, at once. */
+  /** The epoch is over for this host; unfinished runs go on in the next one, at once unless that happens again and again. */
   #drop(tenant: HostedTenant, why: Error): void {
     if (this.#state.kind !== "open" || this.#state.tenant !== tenant) return;
     this.#options.log.error(
@@ -250,7 +253,16 @@ export class TenantSlot {
     this.#isWanted = true;
     const closing = this.#abandon(tenant, why);
     this.#state = { kind: "closing", closing };
-    void closing.then(() => (this.#state = { kind: "closed" }));
+    void closing.then(() => (this.#state = this.#afterDrop(why)));
+  }
+
+  /** What breaks every epoch, such as a run that cannot be read, would otherwise claim a new one every second. */
+  #afterDrop(why: Error): SlotState {
+    if (Date.now() - this.#openedAt > maxRetryMs) this.#drops = 0;
+    this.#drops += 1;
+    if (this.#drops === 1) return { kind: "closed" };
+    const retryMs = Math.min(firstRetryMs * 2 ** (this.#drops - 2), maxRetryMs);
+    return { kind: "failed", error: unavailable(this.tenantId, why), until: Date.now() + retryMs };
   }
 
   async #abandon(tenant: HostedTenant, why: Error): Promise<void> {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { HostedTenant } from "../../app/host/hosted-tenant.ts";
@@ -147,6 +148,25 @@ test("an opening that failed is not tried at once again, and is tried again late
   await expect(host.use("acme", async () => {})).rejects.toThrow(TenantUnavailableError);
   expect(workspace.store.count("get", "tenants/acme/")).toBe(1);
   await until("it opens", () => host.use("acme", async () => true).catch(() => false));
+});
+
+test("a tenant whose every epoch breaks at once is not claimed again and again without a pause", async () => {
+  const agents = [agentOf("waits", async ({ step }) => step.sleep("a while", "100ms"))];
+  const masterKeys = [{ id: "lost", key: randomBytes(32) }];
+  const first = await workspace.host({ agents, storage: { masterKeys } });
+  await first.use("acme", async (tenant) => {
+    await tenant.runs.start({ agent: "waits", input: {} });
+    await tenant.durable();
+  });
+  await workspace.kill(first);
+  const host = await workspace.host({ agents });
+  await host.takeUp(["acme"]);
+  let refusal: unknown;
+  await until("uses are refused meanwhile", async () => {
+    refusal = await host.use("acme", async () => undefined).catch((error: unknown) => error);
+    return refusal !== undefined;
+  });
+  expect(refusal).toBeInstanceOf(TenantUnavailableError);
 });
 
 test("a tenant that cannot be opened leaves the others served", async () => {
