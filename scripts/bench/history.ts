@@ -4,9 +4,11 @@ import type { Figure, Part, Size } from "./figure.ts";
 import { profiled } from "./profile.ts";
 import { makeRawFile } from "./raw-file.ts";
 import { medianOfRounds } from "./rounds.ts";
+import { median } from "./statistics.ts";
 import { makeTenantFile, openTenant, withTenant, type OpenTenant, type TenantFile } from "./tenant.ts";
 
 const pageRows = 1_000;
+const blocks = 20;
 const sizes = {
   full: { rounds: 5, steps: 10_000, stretch: 1_000 },
   tiny: { rounds: 1, steps: 50, stretch: 10 },
@@ -81,22 +83,28 @@ async function measureHistory(size: Size): Promise<readonly Figure[]> {
   }
 }
 
-/** In time of the processor: in the seconds that a run takes, neighbours on the machine come and go. */
 function lastAgainstFirst(steps: number, stretch: number): Promise<number> {
   return withTenant([longRun], async (tenant) => {
-    const usedAt = [processorTime()];
-    watch.stepDone = () => void usedAt.push(processorTime());
+    const stepMs: number[] = [];
+    let last = performance.now();
+    watch.stepDone = () => {
+      const now = performance.now();
+      stepMs.push(now - last);
+      last = now;
+    };
     await reachEnd(tenant, steps);
     watch.stepDone = () => {};
-    const cost = (from: number): number => (usedAt[from + stretch] ?? 0) - (usedAt[from] ?? 0);
-    return cost(steps - stretch) / cost(0);
+    return usualCost(stepMs.slice(-stretch)) / usualCost(stepMs.slice(0, stretch));
   });
 }
 
-/** Of this thread, up to now, in microseconds. */
-function processorTime(): number {
-  const { user, system } = process.threadCpuUsage();
-  return user + system;
+/** Of a block of steps, the median of many: where a neighbour on the machine takes its turn, it spoils some of them. */
+function usualCost(stepMs: readonly number[]): number {
+  const blockSteps = Math.ceil(stepMs.length / blocks);
+  const costs = Array.from({ length: Math.ceil(stepMs.length / blockSteps) }, (_, i) =>
+    stepMs.slice(i * blockSteps, (i + 1) * blockSteps).reduce((sum, each) => sum + each, 0),
+  );
+  return median(costs);
 }
 
 /** Resolves when all steps but the one that never ends are done. */
@@ -120,15 +128,9 @@ async function resumeMs(file: TenantFile): Promise<number> {
 
 async function rawLastAgainstFirst(rows: number, stretch: number): Promise<number> {
   const file = await makeRawFile();
-  const cost = (of: number): number => {
-    const before = processorTime();
-    file.insert(of, 1);
-    return processorTime() - before;
-  };
   try {
-    const first = cost(stretch);
-    file.insert(rows - 2 * stretch, 1);
-    return cost(stretch) / first;
+    const seconds = file.insert(rows, 1);
+    return usualCost(seconds.slice(-stretch)) / usualCost(seconds.slice(0, stretch));
   } finally {
     await file.remove();
   }
