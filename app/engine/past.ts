@@ -36,12 +36,17 @@ export function rowsThatCount(history: readonly HistoryEvent[]): readonly Histor
   return counting;
 }
 
-/** The rows that a run shares with its fork at the point. */
+/**
+ * The rows that a run shares with its fork at the point. A child whose end is not among them is started anew: it was
+ * cancelled when its parent ended, or belongs to the run that was forked.
+ */
 export function before(rows: readonly HistoryEvent[], point: RetryPoint): HistoryEvent[] {
   const again = identityKey(point);
-  return rows.filter(
+  const shared = rows.filter(
     (event) => event.seq < point.fromSeq && (point.name === "" || identityKey(event) !== again),
   );
+  const settled = new Set(shared.filter(({ kind }) => isOutcome(kind)).map(identityKey));
+  return shared.filter((event) => event.kind !== "child.started" || settled.has(identityKey(event)));
 }
 
 export interface StepPlace {

@@ -7,7 +7,7 @@ const answerBoundMs = 75_000;
 export interface Answer<Body = unknown> {
   readonly status: number;
   readonly headers: Headers;
-  /** The JSON of the answer, whatever the status says. */
+  /** The JSON of the answer, whatever the status says; its text if it is no JSON. */
   readonly body: Body;
 }
 
@@ -16,6 +16,8 @@ export interface StartOptions {
   /** As in `?wait=`. */
   readonly wait?: string;
   readonly durability?: "local" | "replicated";
+  /** Before the run begins, as text or in milliseconds. */
+  readonly delay?: string | number;
 }
 
 /** A tenant's user. Rejects only where no answer came. */
@@ -40,9 +42,9 @@ export class WorkerClient {
   }
 
   start(agent: string, input: unknown, options: StartOptions = {}): Promise<Answer<RunJson>> {
-    const { key, wait, durability } = options;
+    const { key, wait, durability, delay } = options;
     const query = wait === undefined ? "" : `?wait=${wait}`;
-    return this.#send(`/v1/agents/${agent}/runs${query}`, { key, body: { input, durability } });
+    return this.#send(`/v1/agents/${agent}/runs${query}`, { key, body: { input, durability, delay } });
   }
 
   signal(
@@ -67,16 +69,34 @@ export class WorkerClient {
     return this.#send(`/v1/runs?limit=200${cursor === null ? "" : `&cursor=${cursor}`}`);
   }
 
+  /** `/cancel`, `/pause`, `/resume`, `/retry` and `/fork` of a run. */
+  control(runId: string, action: string, body: unknown = {}): Promise<Answer<RunJson>> {
+    return this.#send(`/v1/runs/${runId}/${action}`, { body });
+  }
+
+  remove(runId: string): Promise<Answer> {
+    return this.#send(`/v1/runs/${runId}`, { method: "DELETE" });
+  }
+
+  /** A route of `app/routes.ts`. */
+  app<Body>(path: string, request: { readonly method?: string } = {}): Promise<Answer<Body>> {
+    return this.#send(`/app${path}`, request);
+  }
+
   tenant(): Promise<Answer<TenantJson>> {
     return this.#send("/v1/tenant");
   }
 
   async #send<Body>(
     path: string,
-    { key, body }: { readonly key?: string | undefined; readonly body?: unknown } = {},
+    {
+      key,
+      body,
+      method,
+    }: { readonly key?: string | undefined; readonly body?: unknown; readonly method?: string } = {},
   ): Promise<Answer<Body>> {
     const answer = await fetch(`${this.#url}${path}`, {
-      method: body === undefined ? "GET" : "POST",
+      method: method ?? (body === undefined ? "GET" : "POST"),
       headers: {
         ...this.#headers,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
@@ -85,7 +105,10 @@ export class WorkerClient {
       signal: AbortSignal.timeout(answerBoundMs),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body };
+    const text = await answer.text();
+    const { status, headers } = answer;
+    const isJson = /json/.test(headers.get("content-type") ?? "");
+    return { status, headers, body: (isJson ? JSON.parse(text) : text) as Body };
   }
 }
 
