@@ -8,8 +8,9 @@ import { waitUntilReady } from "../dev/readiness.ts";
 import { makeWayIn } from "../dev/way-in.ts";
 import { DemoError } from "./demo-error.ts";
 import type { DemoFolder } from "./demo-folder.ts";
+import { Family, isEnd } from "./family.ts";
 import { drawUp, type Ledger } from "./ledger.ts";
-import { progressOf } from "./progress.ts";
+import { progressOf, recordedSteps } from "./progress.ts";
 import type { ProgressBar } from "./progress-bar.ts";
 import { type HistoryRow, type Run, RunsClient } from "./runs-client.ts";
 import { childrenOf, killAtOnce, wipe } from "./sudden-death.ts";
@@ -34,6 +35,7 @@ export interface DrillOptions {
 
 export interface DrillResult {
   readonly run: Run;
+  /** Of the run and its children. */
   readonly history: readonly HistoryRow[];
   readonly ledger: Ledger;
   /** What the second life logged when it opened the tenant. */
@@ -57,11 +59,14 @@ export async function drill(options: DrillOptions): Promise<DrillResult> {
   const client = new RunsClient(await makeWayIn({ url: first.url, tenant, tokenSecret }));
   const { id } = await client.start("digest", {}, randomUUID());
   say(`Run ${id} of the agent digest has started.`);
-  const before: HistoryRow[] = [];
-  await follow({ ...options, life: first.life, client, id, rows: before, timeoutMs: halfMs }, isHalfWay);
+  const seen = new Family(client, id);
+  await follow({ ...options, life: first.life, seen, id, timeoutMs: halfMs });
+  const { rows: before } = seen;
+  const { state, status } = await client.run(id);
+  if (endedStatuses.includes(status)) throw new DemoError(tooShort);
 
   const killedAt = await killHalfWay(first.life);
-  say("SIGKILL to the worker and to Litestream, half-way.");
+  say(`SIGKILL to the worker and to Litestream, half-way: ${String(state)}, ${seen.children} child runs.`);
   await wipe(folder.data);
   say("The data folder is deleted. What is left is the object store.");
 
@@ -71,7 +76,7 @@ export async function drill(options: DrillOptions): Promise<DrillResult> {
   say(
     `    ${tenant} was opened, epoch ${told(opened, "epoch")}, restored in ${told(opened, "restoreMs")} ms.`,
   );
-  const resumed = await second.life.first("run.resumed", resumeMs);
+  const resumed = await second.life.first("run.resumed", resumeMs, ({ run }) => run === id);
   say(
     `    The run goes on, with ${told(resumed, "replayed")} rows of history replayed. Seen in the tenant's file, read-only:`,
   );
@@ -81,7 +86,9 @@ export async function drill(options: DrillOptions): Promise<DrillResult> {
   const askedAgainAt = Date.now();
   say("The run has ended. Only now a client calls, and compares what it was told before with what is there.");
   const again = new RunsClient(await makeWayIn({ url: second.url, tenant, tokenSecret }));
-  const history = await again.historyAfter(id, 0);
+  const found = new Family(again, id);
+  await found.ask();
+  const { rows: history } = found;
   const run = await again.run(id);
   if (run.status !== "completed")
     throw new DemoError(`The run ended as ${run.status}: ${JSON.stringify(run.error)}`);
@@ -112,28 +119,24 @@ async function begin(
   return { life, url };
 }
 
-/** Adds to `rows` what the answers show, until `isEnough`. */
-async function follow(
-  options: {
-    readonly life: WorkerLife;
-    readonly client: RunsClient;
-    readonly id: string;
-    readonly rows: HistoryRow[];
-    readonly timeoutMs: number;
-    readonly bar: () => ProgressBar;
-  },
-  isEnough: (rows: readonly HistoryRow[]) => boolean,
-): Promise<void> {
-  const { life, client, id, rows } = options;
+/** Asks for what is recorded until half of the steps are. */
+async function follow(options: {
+  readonly life: WorkerLife;
+  readonly seen: Family;
+  readonly id: string;
+  readonly timeoutMs: number;
+  readonly bar: () => ProgressBar;
+}): Promise<void> {
+  const { life, seen, id } = options;
   const bar = options.bar();
   const deadline = performance.now() + options.timeoutMs;
   try {
     for (;;) {
       life.assertAlive();
-      rows.push(...(await client.historyAfter(id, rows.at(-1)?.seq ?? 0)));
-      const { done, total } = progressOf(rows);
-      bar.update(done, total, rows.at(-1)?.name ?? "");
-      if (isEnough(rows)) return;
+      await seen.ask();
+      const { done, total } = progressOf(seen.rows);
+      bar.update(done, total, recordedSteps(seen.rows).at(-1)?.name ?? "");
+      if (isHalfWay(seen.rows, id)) return;
       if (performance.now() > deadline) {
         throw new DemoError(
           `The run did not get far enough within ${options.timeoutMs / 1000} s: ${done} steps.`,
@@ -180,6 +183,7 @@ async function watchFromOutside(
   }
 }
 
+const tooShort = "The run ended before it could be killed half-way: give it more documents.";
 const endedStatuses: readonly string[] = ["completed", "failed", "cancelled"];
 
 /** When the last of them was dead. */
@@ -193,15 +197,10 @@ async function killHalfWay(life: WorkerLife): Promise<number> {
   return Date.now();
 }
 
-function isHalfWay(rows: readonly HistoryRow[]): boolean {
-  if (hasEnded(rows))
-    throw new DemoError("The run ended before it could be killed half-way: give it more documents.");
+function isHalfWay(rows: readonly HistoryRow[], id: string): boolean {
+  if (rows.some((row) => row.run === id && isEnd(row))) throw new DemoError(tooShort);
   const { done, total } = progressOf(rows);
   return total !== undefined && done >= total / 2;
-}
-
-function hasEnded(rows: readonly HistoryRow[]): boolean {
-  return /^run\.(?:completed|failed|cancelled)$/.test(rows.at(-1)?.kind ?? "");
 }
 
 function told(event: LogEvent, field: string): string {

@@ -17,7 +17,7 @@ export async function lookFurther(options: {
   const file = await tenantFile(folder.data);
   const authorization = shellQuoted(`authorization: Bearer ${wayIn.token}`);
   const sql =
-    "SELECT seq, kind, name, datetime(at / 1000, 'unixepoch') AS at FROM history ORDER BY seq LIMIT 20";
+    "SELECT seq, kind, name, datetime(at / 1000, 'unixepoch') AS at FROM history ORDER BY at, run_id, seq LIMIT 20";
   const removeFolder = `rm -r ${shellQuoted(relative(projectFolder, folder.path))}`;
   return [
     `The whole digest   ${digestFile}`,

@@ -5,10 +5,10 @@ import type { HistoryRow } from "./runs-client.ts";
 const listing = z.object({ documents: z.array(z.unknown()) });
 const skippedDocument = z.object({ kind: z.literal("skipped") });
 
-/** Steps of each document: read, outline and key sentences. */
+/** Steps of each document: read and outline in a run of its own, key sentences in the run of the digest. */
 const stepsPerDocument = 3;
 
-/** How far a run of `digest` is. `total` is `undefined` until its first step, the list, is recorded. */
+/** How far a run of `digest` is, by the rows of it and of its children. `total` is `undefined` until the list is recorded. */
 export function progressOf(rows: readonly HistoryRow[]): {
   readonly done: number;
   readonly total: number | undefined;

@@ -3,11 +3,12 @@ import type { Ledger } from "./ledger.ts";
 
 /** The table at the end of the demo. `opened` is what the second life logged when it had restored the tenant. */
 export function resultTable(ledger: Ledger, opened: LogEvent, totalSteps: number): string {
-  const cutOff = ledger.cutOff === undefined ? "none" : `1 at most: ${ledger.cutOff.name}`;
+  const { cutOff } = ledger;
   const rows = [
     ["Steps acknowledged before the kill", String(ledger.acknowledgedSteps)],
     ["Steps replayed from the replica", String(ledger.replayedSteps)],
-    ["Steps run again (cut off by the kill)", cutOff],
+    ["Steps run again (cut off by the kill)", cutOff.length === 0 ? "none" : `${cutOff.length} at most`],
+    ...cutOff.map(({ name }) => ["", name] as const),
     ["Steps taken before any client called", String(ledger.stepsAlone)],
     ["Steps in all", String(totalSteps)],
     ["Restore from the replica", milliseconds(opened["restoreMs"])],

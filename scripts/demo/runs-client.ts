@@ -5,18 +5,26 @@ import { z } from "zod";
 import type { WayIn } from "../dev/way-in.ts";
 import { DemoError } from "./demo-error.ts";
 
-const run = z.object({ id: z.string(), status: z.string(), output: z.unknown(), error: z.unknown() });
+const run = z.object({
+  id: z.string(),
+  status: z.string(),
+  state: z.unknown(),
+  output: z.unknown(),
+  error: z.unknown(),
+});
 export type Run = z.infer<typeof run>;
 
 const historyRow = z.looseObject({
   seq: z.number(),
   at: z.string(),
   kind: z.string(),
+  path: z.string(),
   name: z.string(),
+  occurrence: z.number(),
   data: z.unknown(),
 });
-/** A row as an answer showed it, with every field that it had. */
-export type HistoryRow = z.infer<typeof historyRow>;
+/** A row as an answer showed it, with every field that it had, and the run that it belongs to. */
+export type HistoryRow = z.infer<typeof historyRow> & { readonly run: string };
 
 const historyPage = z.object({ items: z.array(historyRow), next: z.unknown() });
 
@@ -60,7 +68,7 @@ export class RunsClient {
     for (let page = 0; page < maxPages; page += 1) {
       const after = rows.at(-1)?.seq ?? seq;
       const { items, next } = historyPage.parse(await this.#call(`/v1/runs/${id}/history?after=${after}`));
-      rows.push(...items);
+      rows.push(...items.map((row) => ({ ...row, run: id })));
       if (items.length === 0 || next === null || next === undefined) return rows;
     }
     throw new DemoError(`The history of run ${id} has more than ${maxPages} pages.`);

@@ -5,6 +5,7 @@ import { z } from "zod";
 
 /** What anyone with a SQLite tool can see in a tenant's file while the worker writes it. */
 export interface RunInFile {
+  /** Its children's among them. */
   readonly steps: number;
   /** Name of the newest step. */
   readonly lastStep: string;
@@ -26,8 +27,10 @@ export class TenantFile {
   look(runId: string): RunInFile {
     const row = this.#database
       .prepare(
-        `SELECT (SELECT count(*) FROM history WHERE run_id = :run AND kind = 'step.completed') AS steps,
-                (SELECT name FROM history WHERE run_id = :run AND kind = 'step.completed' ORDER BY seq DESC) AS lastStep,
+        `WITH steps AS (SELECT name, at FROM history WHERE kind = 'step.completed'
+                        AND run_id IN (SELECT id FROM runs WHERE id = :run OR parent = :run))
+         SELECT (SELECT count(*) FROM steps) AS steps,
+                (SELECT name FROM steps ORDER BY at DESC LIMIT 1) AS lastStep,
                 (SELECT status FROM runs WHERE id = :run) AS status`,
       )
       .get({ run: runId });

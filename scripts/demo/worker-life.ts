@@ -15,8 +15,8 @@ export interface WorkerLife {
   readonly process: WorkerProcess;
   /** All events of that name up to now, oldest first. */
   events(name: string): readonly LogEvent[];
-  /** The first event of that name. Throws DemoError with the log's end if the worker ends or the time is up before. */
-  first(name: string, timeoutMs: number): Promise<LogEvent>;
+  /** The first event of that name that `isIt` takes. Throws DemoError with the log's end if the worker ends or the time is up before. */
+  first(name: string, timeoutMs: number, isIt?: (event: LogEvent) => boolean): Promise<LogEvent>;
   /** Throws DemoError if it has ended. */
   assertAlive(): void;
 }
@@ -63,7 +63,7 @@ export function beginLife(options: {
     assertAlive() {
       if (ended !== undefined) throw failure(`The worker ${ended}`);
     },
-    first(name, timeoutMs) {
+    first(name, timeoutMs, isIt = () => true) {
       return new Promise((resolve, reject) => {
         const settle = (done: () => void): void => {
           clearTimeout(timer);
@@ -71,7 +71,7 @@ export function beginLife(options: {
           done();
         };
         const look = (): void => {
-          const [found] = all(name);
+          const found = all(name).find(isIt);
           if (found !== undefined) settle(() => resolve(found));
           else if (ended !== undefined)
             settle(() => reject(failure(`The worker ${ended} before it told "${name}"`)));

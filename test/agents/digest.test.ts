@@ -28,9 +28,10 @@ afterEach(async () => {
 const put = (name: string, contents: string | Buffer): Promise<void> =>
   writeFile(join(folder, name), contents);
 
-/** Runs the agent's function on recorded results, as JSON, and takes the steps that have none. */
+/** Runs the agent's function, and its children's, on recorded results, as JSON, and takes the steps that have none. */
 async function runAgent(records: Map<string, string>, input: { documents?: string[] } = {}) {
   const taken: string[] = [];
+  const states: unknown[] = [];
   const step = {
     async run(name: string, fn: (context: never) => unknown): Promise<unknown> {
       if (!records.has(name)) {
@@ -39,23 +40,36 @@ async function runAgent(records: Map<string, string>, input: { documents?: strin
       }
       return JSON.parse(records.get(name) ?? "null");
     },
+    async map(
+      _name: string,
+      items: readonly unknown[],
+      _options: unknown,
+      fn: (item: unknown, branch: { step: unknown; index: number }) => Promise<unknown>,
+    ): Promise<unknown[]> {
+      const results: unknown[] = [];
+      for (const [index, item] of items.entries()) results.push(await fn(item, { step, index }));
+      return results;
+    },
+    async invoke(_name: string, agent: { handler: (context: unknown) => unknown }, given: unknown) {
+      return JSON.parse(JSON.stringify(await agent.handler(contextOf(given))));
+    },
   };
-  const log = { info() {}, warn() {}, error() {} };
-  const output = await digest.handler({
-    input,
+  const contextOf = (given: unknown) => ({
+    input: given,
     step: step as unknown as Step,
-    run: { id: "r", agent: "digest", setState: () => {} },
+    run: { id: "r", agent: "digest", setState: (state: unknown) => void states.push(state) },
     tenant: { id: "t" },
-    log,
+    log: { info() {}, warn() {}, error() {} },
   });
+  const output = await digest.handler(contextOf(input) as Parameters<typeof digest.handler>[0]);
   const { markdown, documents, skipped } = z
     .object({ markdown: z.string(), documents: z.number(), skipped: z.array(z.unknown()) })
     .parse(output);
-  return { markdown, documents, skipped, taken };
+  return { markdown, documents, skipped, taken, states };
 }
 
 test("each document is read, outlined and quoted in steps of its own", async () => {
-  const { markdown, documents, taken } = await runAgent(new Map());
+  const { markdown, documents, taken, states } = await runAgent(new Map());
   expect(documents).toBe(2);
   expect(taken).toEqual([
     "list",
@@ -66,6 +80,7 @@ test("each document is read, outlined and quoted in steps of its own", async () 
     "key sentences kelp.md",
     "key sentences whale.md",
   ]);
+  expect(states).toEqual(["1 of 2 documents read", "2 of 2 documents read", "2 documents quoted"]);
   expect(markdown).toContain("- [Kelp](#kelp)\n- [Whale](#whale)");
   expect(markdown).toContain("- Kelp anchors durable files to slippery rocks.\n");
   expect(markdown).toMatch(/`whale\.md` \(\d+ B, sha256 [0-9a-f]{12}\)/);

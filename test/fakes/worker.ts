@@ -1,6 +1,6 @@
 /**
  * Stands in for the worker where its supervisors are tested: it listens, logs and dies as the worker does, keeps one run in
- * its store folder and takes a step every few milliseconds. FAKE_LOSES drops so many rows of what it had acknowledged
+ * its store folder, with a child run a document, and takes a step every few milliseconds. FAKE_LOSES drops so many rows of what it had acknowledged
  * when it starts again; FAKE_SLEEPS lets it go on only when a client calls.
  */
 import { spawn } from "node:child_process";
@@ -11,12 +11,17 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 interface Row {
+  readonly run: string;
   readonly seq: number;
   readonly at: string;
   readonly kind: string;
+  readonly path: string;
   readonly name: string;
+  readonly occurrence: number;
   readonly data: unknown;
 }
+
+type Planned = Pick<Row, "run" | "kind"> & Partial<Row>;
 
 const env = process.env;
 const store = (env["HOLDFAST_STORE"] ?? "").replace(/^file:/, "");
@@ -24,13 +29,29 @@ const file = join(store, "rows.json");
 mkdirSync(store, { recursive: true });
 
 const documents = Array.from({ length: 20 }, (_, index) => ({ name: `${index}.md`, bytes: 1 }));
-const plan = [
-  { name: "list", data: { documents, leftOut: 0 } },
-  ...documents.flatMap(({ name }) => [
-    { name: `read ${name}`, data: { kind: "text" } },
-    { name: `outline ${name}`, data: null },
-  ]),
-  ...documents.map(({ name }) => ({ name: `key sentences ${name}`, data: [] })),
+const root = "r1";
+const plan: readonly Planned[] = [
+  { run: root, kind: "run.started" },
+  { run: root, kind: "step.completed", name: "list", data: { documents, leftOut: 0 } },
+  ...documents.flatMap(({ name }, index): Planned[] => {
+    const run = `child-${index}`;
+    return [
+      { run: root, kind: "child.started", path: `document:${index}`, name: "read", data: { runId: run } },
+      { run, kind: "run.started" },
+      { run, kind: "step.completed", name: `read ${name}`, data: { kind: "text" } },
+      { run, kind: "step.completed", name: `outline ${name}` },
+      { run, kind: "run.completed" },
+      { run: root, kind: "child.completed", path: `document:${index}`, name: "read" },
+    ];
+  }),
+  ...documents.map(({ name }, index): Planned => ({
+    run: root,
+    kind: "step.completed",
+    path: `quote:${index}`,
+    name: `key sentences ${name}`,
+    data: [],
+  })),
+  { run: root, kind: "run.completed" },
 ];
 
 let rows: Row[] = [];
@@ -47,29 +68,30 @@ const database = new DatabaseSync(join(tenantFolder, "tenant.db"));
 database.exec(`
   PRAGMA journal_mode = WAL;
   PRAGMA busy_timeout = 5000;
-  CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT);
-  CREATE TABLE history (run_id TEXT, seq INTEGER, kind TEXT, name TEXT);
-  INSERT INTO runs VALUES ('r1', 'running');
+  CREATE TABLE runs (id TEXT PRIMARY KEY, parent TEXT, status TEXT);
+  CREATE TABLE history (run_id TEXT, seq INTEGER, at INTEGER, kind TEXT, name TEXT);
 `);
 for (const row of rows) keep(row);
 
-function keep({ seq, kind, name }: Row): void {
-  database.prepare("INSERT INTO history VALUES ('r1', ?, ?, ?)").run(seq, kind, name);
-  if (kind === "run.completed") database.exec("UPDATE runs SET status = 'completed'");
+function keep({ run, seq, at, kind, name }: Row): void {
+  const parent = run === root ? null : root;
+  database.prepare("INSERT OR IGNORE INTO runs VALUES (?, ?, 'running')").run(run, parent);
+  database.prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?)").run(run, seq, Date.parse(at), kind, name);
+  if (kind === "run.completed")
+    database.prepare("UPDATE runs SET status = 'completed' WHERE id = ?").run(run);
 }
 
 function take(): void {
-  const steps = rows.filter(({ kind }) => kind === "step.completed").length;
-  const step = plan[steps];
-  const kind = rows.length === 0 ? "run.started" : step === undefined ? "run.completed" : "step.completed";
-  const named = kind === "step.completed" && step !== undefined ? step : { name: "", data: null };
-  const row = { seq: rows.length + 1, at: new Date().toISOString(), kind, ...named };
+  const planned = plan[rows.length];
+  if (planned === undefined) return clearInterval(timer);
+  const seq = rows.filter(({ run }) => run === planned.run).length + 1;
+  const at = new Date().toISOString();
+  const row = { path: "", name: "", occurrence: 0, data: null, ...planned, seq, at };
   rows.push(row);
   keep(row);
   // A kill in the middle of a write must not leave half a file.
   writeFileSync(`${file}.new`, JSON.stringify(rows));
   renameSync(`${file}.new`, file);
-  if (kind === "run.completed") clearInterval(timer);
 }
 
 let timer: NodeJS.Timeout | undefined;
@@ -87,12 +109,13 @@ const server = createServer((request, answer) => {
   }
   goOn();
   const after = Number(searchParams.get("after") ?? 0);
-  const status = rows.at(-1)?.kind === "run.completed" ? "completed" : "running";
+  const [, id = root] = /^\/v1\/runs\/([^/]+)/.exec(pathname) ?? [];
+  const status = rows.length === plan.length ? "completed" : "running";
   answer.end(
     JSON.stringify(
       pathname.endsWith("/history")
-        ? { items: rows.filter(({ seq }) => seq > after), next: null }
-        : { id: "r1", status, output: { markdown: "# Digest\n" }, error: null },
+        ? { items: rows.filter(({ run, seq }) => run === id && seq > after), next: null }
+        : { id: root, status, state: "some documents read", output: { markdown: "# Digest\n" }, error: null },
     ),
   );
 });
@@ -101,7 +124,8 @@ server.listen(Number(env["PORT"]), "127.0.0.1", () => {
   say({ event: "listening", port: (server.address() as AddressInfo).port });
   if (!restored) return;
   say({ event: "tenant.opened", tenant: "demo", epoch: 2, restoreMs: 12, openMs: 20, warm: false });
-  say({ event: "run.resumed", replayed: rows.length });
+  say({ event: "run.resumed", run: "child-1", replayed: 2 });
+  say({ event: "run.resumed", run: root, replayed: rows.filter(({ run }) => run === root).length });
   if (env["FAKE_SLEEPS"] === undefined) goOn();
 });
 process.on("SIGTERM", () => {

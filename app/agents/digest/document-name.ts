@@ -1,8 +1,17 @@
+import { z } from "zod";
+
 /** What counts as a document: text for readers. Also keeps a request away from databases and keys in the folder. */
 const extensions = [".md", ".markdown", ".mdx", ".txt"];
 
 /** No path that a request needs is longer, and error messages repeat the name. */
 const maxNameLength = 300;
+
+/** A name as an input has it. */
+export const documentName: z.ZodType<string> = z.string().check((context) => {
+  const problem = documentNameProblem(context.value);
+  if (problem !== undefined)
+    context.issues.push({ code: "custom", message: `The name ${problem}`, input: context.value });
+});
 
 /**
  * Why `name` cannot name a document of the folder, or `undefined` if it can. A name is a relative path with "/" between
