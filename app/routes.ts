@@ -1,4 +1,4 @@
-import { desc, eq } from "drizzle-orm";
+import { and, desc, eq, ne } from "drizzle-orm";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { AppEnv } from "holdfast";
@@ -29,4 +29,14 @@ export const routes: Hono<AppEnv> = new Hono<AppEnv>()
     if (refund === undefined)
       throw new HTTPException(404, { message: `There is no refund of order "${orderId.slice(0, 100)}".` });
     return c.json(refund);
+  })
+  .delete("/refunds/:orderId", async (c) => {
+    const { claims, tenant } = c.var;
+    if (!claims.scopes.has("runs:write") && !claims.scopes.has("operator"))
+      throw new HTTPException(403, { message: "The token lacks the scope `runs:write`." });
+    const over = and(eq(refunds.orderId, c.req.param("orderId")), ne(refunds.status, "open"));
+    const [removed] = await tenant.db.delete(refunds).where(over).returning();
+    if (removed === undefined)
+      throw new HTTPException(409, { message: "Only a refund that is over can be removed." });
+    return c.body(null, 204);
   });
