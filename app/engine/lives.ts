@@ -11,6 +11,7 @@ import { rowsThatCount, wholeHistory } from "./past.ts";
 import { RunEndings } from "./run-endings.ts";
 import { Scheduler } from "./scheduler.ts";
 import { checkValue } from "./schema.ts";
+import { turn } from "./turn.ts";
 
 /** A tenant with a run whose agent is missing is looked at so often: the next deploy may bring the agent back. */
 const agentRecheckMs = 10 * 60_000;
@@ -306,7 +307,11 @@ export class Lives {
         forget = ending.forget;
         try {
           const run = await journal.run(runId);
-          if (run !== undefined && hasEnded(run.status)) return run;
+          if (run !== undefined && hasEnded(run.status)) {
+            // Until the parent has begun to record what it hears.
+            void turn().then(parent.hear());
+            return run;
+          }
         } catch (error) {
           log.warn(
             { err: error, run: parent.run.id, child: runId },

@@ -16,11 +16,8 @@ export async function invokeChild(
   execution.hasChildren = true;
   if (call?.outcome) return outcomeOf(await settled(execution, call.outcome));
   await execution.replay.frontier(`child "${identity.name}"`);
-  const done = execution.waits.begin({ kind: "waiting", until: null });
   const row = await endOfChild(execution, identity, { agentId, input, started: call?.progress ?? null });
-  const event = await settled(execution, row);
-  done();
-  return outcomeOf(event);
+  return outcomeOf(await settled(execution, row));
 }
 
 /** Starts a run that lives on its own, once however often this run is replayed. */
@@ -55,22 +52,29 @@ async function endOfChild(
 ): Promise<HistoryEvent> {
   const { ports } = execution;
   let childId = (child.started?.data as { readonly runId: string } | undefined)?.runId;
+  let waited = (): void => {};
   if (childId === undefined) {
     let run: RunRecord;
+    const prepared = execution.waits.begin({ kind: "working" });
     try {
       run = await ports.prepareRun(child.agentId, child.input, execution.run);
     } catch (error) {
       return await execution.record("child.failed", identity, { data: serializeError(error) });
+    } finally {
+      prepared();
     }
+    // Not before the row that tells for what: another row would make the run wait for nothing, were this one lost.
+    waited = execution.waits.begin({ kind: "waiting", until: null });
     const data = { runId: run.id, agent: child.agentId };
     await execution.record("child.started", identity, { data }, () => [{ kind: "create-run", run }]);
     ports.adopt(run);
     childId = run.id;
-  }
+  } else waited = execution.waits.begin({ kind: "waiting", until: null });
   const coming = ports.childEnd(childId, execution);
   const heard = execution.waits.keep(coming.forget);
   const end = await coming.promise;
   heard();
+  waited();
   if (end.status === "completed")
     return await execution.record("child.completed", identity, { data: end.output });
   const error = end.error ?? serializeError(new RunCancelledError(end.id));
