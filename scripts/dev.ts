@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { listDocuments } from "../app/agents/digest/folder.ts";
 import { watchEdits } from "./dev/edits.ts";
 import { findFreePort } from "./dev/free-port.ts";
+import { logLines } from "./dev/log-lines.ts";
 import { openPage } from "./dev/open-page.ts";
 import { projectFolder } from "./dev/project-folder.ts";
 import { loadSecrets } from "./dev/secrets.ts";
@@ -50,10 +51,12 @@ async function main({ open }: { readonly open: boolean }): Promise<void> {
   const url = `http://127.0.0.1:${port}`;
   const wayIn = await makeWayIn({ url, tenant, tokenSecret: environment.HOLDFAST_TOKEN_SECRET });
   const welcomeText = await welcome(wayIn, given);
+  const print = logLines({ pretty: process.stdout.isTTY });
+  const onLine = (line: string): void => void process.stdout.write(print(line));
   const edits = watchEdits(sourceFolders(given), 150);
   await supervise({
     url,
-    start: () => startWorker({ script: "app/main.ts", environment }),
+    start: () => startWorker({ script: "app/main.ts", environment, onLine }),
     edits,
     ...stopOnSignals(),
     say,

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { historyWith, KilledWorker, runWith } from "../support/killed-worker.ts";
+import { logLines } from "../../scripts/dev/log-lines.ts";
 import { projectFolder } from "../../scripts/dev/project-folder.ts";
 
 let worker: KilledWorker;
@@ -47,7 +48,11 @@ test("code that no longer matches a run's history pauses the run and says how; m
   const told = (await client.history(run.id)).body.items;
   expect(told.slice(0, before.length)).toEqual(before);
   expect(told.at(-1)).toMatchObject({ kind: "run.paused", data: { reason: "mismatch", error } });
-  expect(worker.life.log.map(({ msg }) => msg)).toContain(error?.message);
+  const logged = worker.life.log.find(({ msg }) => msg === error?.message);
+  // So `npm run dev` shows it.
+  expect(logLines({ pretty: false })(JSON.stringify(logged))).toMatch(
+    /A RUN WAS PAUSED[^]*asks for step "hold"\n[^]*history has step "reserve"[^]*\/resume/,
+  );
 
   await worker.dieAndReturn(first);
   client = await worker.client("order");
