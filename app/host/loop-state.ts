@@ -18,6 +18,7 @@ const separator = "\n";
 /** Places in the shared memory, in numbers of 32 bits. */
 const place = { beats: 0, debugged: 1, seq: 2, nameBytes: 3, reported: 4 } as const;
 const headBytes = 32;
+const encoder = new TextEncoder();
 
 /** Which run the code that is running now belongs to; it follows promises, timers and callbacks. */
 const running = new AsyncLocalStorage<{ readonly tenantId: string; readonly guarded: GuardedRun }>();
@@ -117,6 +118,6 @@ export class LoopGuard {
 }
 
 function encodeName(tenantId: string, { run }: GuardedRun): Uint8Array {
-  const name = new TextEncoder().encode([tenantId, run.id, run.agent].join(separator));
+  const name = encoder.encode([tenantId, run.id, run.agent].join(separator));
   return name.subarray(0, maxNameBytes);
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { CrashNotes } from "../storage/crash-notes.ts";
+import { CrashNotes, type CrashNote } from "../storage/crash-notes.ts";
 import { databaseTrouble, DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
 import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
 import type { Replica } from "../storage/replica.ts";
@@ -43,13 +43,18 @@ export class TenantSlot {
   #isWanted = false;
   #onUnused: (() => void) | null = null;
   #ended: StorageError | null = null;
+  readonly #crashNotes: CrashNotes;
+  /** Notes of crashes that have done their service. */
+  #spentNotes: readonly CrashNote[] = [];
   /** What ended the epoch that is just being opened. */
   #brokenAtOpening: Error | null = null;
 
   constructor(tenantId: string, options: SlotOptions) {
     this.tenantId = tenantId;
     this.#options = options;
-    this.wakes = new TenantWakes(options.storage.store, tenantId);
+    const { store, dataFolder } = options.storage;
+    this.wakes = new TenantWakes(store, tenantId);
+    this.#crashNotes = new CrashNotes(store, dataFolder, tenantId);
   }
 
   get open(): HostedTenant | null {
@@ -88,6 +93,7 @@ export class TenantSlot {
   async keepHouse(idleMs: number): Promise<void> {
     const isDue =
       this.#state.kind === "closed" || (this.#state.kind === "failed" && Date.now() >= this.#state.until);
+    void this.#removeSpentNotes();
     if (this.#isWanted && isDue) await this.look();
     else await this.#closeIfIdle(idleMs);
   }
@@ -195,21 +201,22 @@ export class TenantSlot {
 
   /** Runs that brought their host down again and again are not taken up. */
   async #quarantine(tenant: HostedTenant): Promise<void> {
-    const { storage, log } = this.#options;
-    const notes = new CrashNotes(storage.store, storage.dataFolder, this.tenantId);
-    const spent = await quarantineCrashLoops(tenant, notes, log);
-    if (spent.length === 0) return;
-    // Not before: a disk that is lost now would take the pause with it, and the notes must be there to repeat it.
-    void tenant
-      .durable()
-      .then(() => notes.remove(spent))
-      .catch((error: unknown) => {
-        const facts = { err: error, tenant: this.tenantId };
-        log.warn(
-          facts,
-          "notes of crashes could not be deleted; the opening after the next crash tries again",
-        );
-      });
+    this.#spentNotes = await quarantineCrashLoops(tenant, this.#crashNotes, this.#options.log);
+  }
+
+  /**
+   * Notes that have led to a pause go when that is durable: a disk that is lost before takes the pause with it, and they
+   * must be there to repeat it. What fails is tried again by the next housekeeping.
+   */
+  async #removeSpentNotes(): Promise<void> {
+    const spent = this.#spentNotes;
+    if (spent.length === 0 || this.open?.file.rounds.isCovered !== true) return;
+    this.#spentNotes = [];
+    try {
+      await this.#crashNotes.remove(spent);
+    } catch {
+      this.#spentNotes = spent;
+    }
   }
 
   async #close(graceMs: number): Promise<void> {
