@@ -14,7 +14,7 @@ const parts: readonly Part[] = [localPart, historyPart, childrenPart, parkedPart
 
 const help = `npm run bench [-- --only NAME …] [--tiny]
 
-Measures and prints a table for each part; takes about five minutes. Nothing is kept.
+Measures and prints a table for each part; takes about three minutes. Nothing is kept, unless it is cut off.
 
   --only   a part, may be given more than once: ${parts.map(({ name }) => name).join(", ")}
   --tiny   so small that the figures mean nothing: shows that everything runs
