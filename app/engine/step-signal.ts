@@ -55,6 +55,10 @@ async function waitLive(
     const cancel = execution.clock.setTimer(until, () => {
       if (leave()) void execution.record("signal.timed_out", identity, {}).then(resolve);
     });
-    stopTimer = execution.waits.keep(cancel);
+    const forget = execution.waits.keep(cancel);
+    stopTimer = () => {
+      forget();
+      cancel();
+    };
   });
 }
