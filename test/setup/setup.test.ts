@@ -133,7 +133,9 @@ test("an npm script starts what follows set-up on the Node that set-up has broug
   );
   expect(following.length).toBeGreaterThan(0);
   for (const script of following)
-    expect(script).toMatch(/^node scripts\/setup\.mjs( --tests)? && (env (DRILL_ROUNDS=\S+ )?node|npm run) /);
+    expect(script).toMatch(
+      /^node scripts\/setup\.mjs( --tests)? && (env ((DRILL_ROUNDS|SIM_SEEDS)=\S+ )?node|npm run) /,
+    );
 });
 
 function setup(settings: Readonly<Record<string, string>> = {}): {

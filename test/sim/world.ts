@@ -1,0 +1,364 @@
+import { EngineError } from "../../app/engine/errors.ts";
+import { hasEnded, type RunRecord } from "../../app/engine/journal.ts";
+import { Random } from "../crash/drill/random.ts";
+import { SetClock } from "../fakes/clock.ts";
+import { MemoryFile } from "../fakes/memory-journal.ts";
+import { checkAtRest, checkFile, openWaits } from "./invariants.ts";
+import { Life, type Planted, type Weather } from "./life.ts";
+import { programs, type Program } from "./program.ts";
+import type { Turns } from "./turns.ts";
+import { Violation, Witness } from "./witness.ts";
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** The same requests, and nothing goes wrong. */
+  readonly calm?: boolean;
+  readonly planted?: Planted;
+}
+
+/** How one world went. */
+export interface Outcome {
+  readonly violation: Violation | null;
+  readonly trace: readonly string[];
+  /** What each run gave, by its agent; null where chance has a part in it. */
+  readonly results: ReadonlyMap<string, ReadonlySet<string>> | null;
+  readonly crashes: number;
+}
+
+const maxTurns = 30_000;
+/** Rounds from rest to rest until every run has ended. */
+const maxRounds = 3_000;
+
+/** Plays the world that follows from the seed. */
+export async function play(turns: Turns, options: WorldOptions): Promise<Outcome> {
+  const world = new World(turns, options);
+  let violation: Violation | null = null;
+  try {
+    await world.play();
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    violation = error;
+  }
+  world.end();
+  return {
+    violation,
+    trace: world.trace,
+    results: world.steady && violation === null ? world.results() : null,
+    crashes: world.crashes,
+  };
+}
+
+class World {
+  readonly trace: string[] = [];
+  readonly steady: boolean;
+  crashes = 0;
+  readonly #turns: Turns;
+  readonly #options: WorldOptions;
+  readonly #random: Random;
+  readonly #programs: readonly Program[];
+  readonly #clock = new SetClock();
+  readonly #file = new MemoryFile();
+  readonly #witness = new Witness(() => this.#file.state);
+  readonly #weather: Weather;
+  readonly #maxLive: number;
+  /** Runs that requests have started, by the request's key. */
+  readonly #started = new Map<string, string>();
+  /** How a client repeats its request, by the request's key. */
+  readonly #asked = new Map<string, () => void>();
+  #ids = 0;
+  #requests = 0;
+  #life!: Life;
+  #opened = false;
+
+  constructor(turns: Turns, options: WorldOptions) {
+    this.#turns = turns;
+    this.#options = options;
+    const plan = new Random(options.seed);
+    this.steady = plan.chance(0.3);
+    this.#programs = programs(plan.fork(1), plan.between(1, 3), this.steady);
+    this.#maxLive = plan.pick([1, 1, 2, 3, 100]);
+    this.#random = plan.fork(2);
+    const rough = options.calm !== true;
+    this.#weather = {
+      crash: rough ? plan.pick([0, 0.005, 0.02]) : 0,
+      failingAppends: rough ? plan.pick([0, 0, 0.1]) : 0,
+      failingReads: rough ? plan.pick([0, 0, 0.02]) : 0,
+      gate: "pass",
+    };
+  }
+
+  async play(): Promise<void> {
+    this.#open();
+    const actions = this.#random.between(5, 25);
+    for (let action = 0; action < actions; action += 1) {
+      await this.#act();
+      await this.#look();
+    }
+    await this.#calmDown();
+  }
+
+  end(): void {
+    this.#life.crash();
+  }
+
+  results(): ReadonlyMap<string, ReadonlySet<string>> {
+    const results = new Map<string, Set<string>>();
+    for (const { agent, status, output, error } of this.#file.state.runs.values())
+      results.set(agent, (results.get(agent) ?? new Set()).add(JSON.stringify({ status, output, error })));
+    return results;
+  }
+
+  async #act(): Promise<void> {
+    const random = this.#random;
+    const rough = this.#options.calm !== true;
+    switch (
+      random.pick(["turns", "turns", "time", "time", "start", "start", "signal", "control", "gate", "end"])
+    ) {
+      case "turns":
+        for (let count = random.between(1, 30); count > 0; count -= 1) await this.#take();
+        return;
+      case "time":
+        return await this.#passTime(random.pick([1, 5, 10, 1_000, 6_000]));
+      case "start":
+        return this.#start();
+      case "signal":
+        return this.#signal(random.pick(["x", "y"]), random.chance(0.3));
+      case "control":
+        if (!this.steady) this.#control();
+        return;
+      case "gate":
+        if (rough) this.#weather.gate = random.pick(["pass", "pass", "hold", "reject"]);
+        return;
+      case "end":
+        if (rough && random.chance(0.7)) this.#life.crash();
+        else if (rough) await this.#stop();
+        return;
+    }
+  }
+
+  #open(): void {
+    this.trace.push(`open at ${this.#clock.now()}`);
+    this.#opened = false;
+    const life = new Life({
+      file: this.#file,
+      clock: this.#clock,
+      random: this.#random,
+      weather: this.#weather,
+      witness: this.#witness,
+      programs: this.#programs,
+      maxLive: this.#maxLive,
+      newId: () => `id${String(++this.#ids).padStart(6, "0")}`,
+      planted: this.#options.planted ?? {},
+      trace: (line) => void this.trace.push(line),
+    });
+    this.#life = life;
+    life.engine.open().then(
+      () => void (this.#opened ||= life === this.#life),
+      (error: unknown) => void (life.trouble ??= error as Error),
+    );
+  }
+
+  /** What is wrong now is said now; a process that has crashed, or wants to be opened anew, is replaced. */
+  async #look(): Promise<void> {
+    const life = this.#life;
+    if (life.violation !== null) throw life.violation;
+    const live = [...life.engine.countLive().values()].reduce((sum, count) => sum + count, 0);
+    if (live > this.#maxLive) throw new Violation(`${live} runs are in memory, and ${this.#maxLive} may be`);
+    if (life.trouble !== null && !life.dead) {
+      this.trace.push(`trouble: ${life.trouble.message}`);
+      life.crash();
+    }
+    if (life.dead) this.#reopen();
+  }
+
+  #reopen(): void {
+    this.crashes += 1;
+    const { durable, commits } = this.#file;
+    const kept = this.#random.chance(0.5) ? commits : this.#random.between(durable, commits);
+    this.#file.loseAfter(kept);
+    this.trace.push(`${kept} of ${commits} commits are left`);
+    checkFile(this.#file.state);
+    this.#witness.crashed();
+    this.#open();
+  }
+
+  async #stop(): Promise<void> {
+    const life = this.#life;
+    this.trace.push("stop");
+    const stopped = { yet: false };
+    void life.engine.stop(100).then(() => (stopped.yet = true));
+    for (let rounds = 0; rounds < 20 && !stopped.yet && !life.dead; rounds += 1) {
+      await this.#settle();
+      if (!stopped.yet) await this.#passTime(20);
+    }
+    life.crash();
+  }
+
+  #request(what: string, work: (life: Life) => Promise<void>): void {
+    const life = this.#life;
+    if (!this.#opened || life.dead) return;
+    this.trace.push(what);
+    work(life).catch((error: unknown) => {
+      // Refused, or the store or the disk did not take it.
+      if (!(error instanceof EngineError) && !/disk is full|cannot be reached/.test(String(error)))
+        life.violated(new Violation(`${what}: ${String(error)}`));
+    });
+  }
+
+  #start(): void {
+    const key = `key${String(++this.#requests).padStart(4, "0")}`;
+    const agent = `agent${this.#random.between(0, this.#programs.length - 1)}`;
+    const delay = this.#random.chance(0.2) ? { delayMs: 1_000 } : {};
+    const request = (): void =>
+      this.#request(`start ${agent} ${key}`, async ({ engine, journal }) => {
+        const { run } = await engine.start({ agent, input: null, idempotencyKey: key, ...delay });
+        await journal.durable();
+        this.#started.set(key, run.id);
+        this.#witness.acknowledgedRun(run.id);
+      });
+    this.#asked.set(key, request);
+    request();
+  }
+
+  #signal(name: string, twice: boolean): void {
+    const runId = this.#someRun();
+    if (runId === undefined) return;
+    const number = ++this.#requests;
+    for (let time = 0; time < (twice ? 2 : 1); time += 1) this.#send(runId, name, number);
+  }
+
+  #send(runId: string, name: string, number: number): void {
+    this.#request(`signal ${name} ${number} to ${runId}`, async ({ engine, journal }) => {
+      const request = { name, payload: { number }, idempotencyKey: `signal${number}` };
+      const { id } = await engine.signal(runId, request);
+      await journal.durable();
+      this.#witness.acknowledgedSignal(id, runId);
+    });
+  }
+
+  #control(): void {
+    const runId = this.#someRun();
+    if (runId === undefined) return;
+    const call = this.#random.pick(["cancel", "pause", "pause", "resume", "resume", "retry", "fork"]);
+    this.#request(`${call} ${runId}`, async ({ engine }) => {
+      if (call === "retry") this.#witness.changed.add(runId);
+      await engine[call](runId);
+    });
+  }
+
+  #someRun(): string | undefined {
+    const ids = [...this.#file.state.runs.keys()];
+    return ids.length === 0 ? undefined : ids[this.#random.between(0, ids.length - 1)];
+  }
+
+  async #take(): Promise<void> {
+    await this.#turns.take();
+    if (this.#turns.taken > maxTurns) throw new Violation("the engine never comes to rest");
+  }
+
+  /** All that can go on without the clock goes on. */
+  async #settle(): Promise<void> {
+    do await this.#take();
+    while (this.#turns.waiting > 0);
+  }
+
+  async #passTime(ms: number): Promise<void> {
+    await this.#clock.advance(ms, async () => {
+      if (!this.#life.dead) await this.#settle();
+    });
+  }
+
+  /** Nothing goes wrong any more, and everything must come to its end. */
+  async #calmDown(): Promise<void> {
+    Object.assign(this.#weather, {
+      crash: 0,
+      failingAppends: 0,
+      failingReads: 0,
+      gate: "pass",
+    } satisfies Weather);
+    this.trace.push("calm");
+    // Whoever waits at the gate, or to write again, has another try by then.
+    await this.#look();
+    await this.#passTime(6_000);
+    for (let round = 0; ; round += 1) {
+      if (round > maxRounds) throw new Violation("the world never comes to its end");
+      await this.#look();
+      await this.#settle();
+      await this.#look();
+      checkFile(this.#file.state);
+      if (this.#opened && this.#life.attempts === 0) this.#checkRest();
+      const { nextAt } = this.#clock;
+      const { attempts, clock } = this.#life;
+      const { pending } = clock;
+      // A step that lost a race may outlive its run.
+      if (this.#opened && attempts === 0 && pending > 0 && this.#unfinished().length === 0)
+        throw new Violation(`every run has ended, ${pending} timers are left`);
+      if (nextAt !== null) await this.#passTime(Math.max(0, nextAt - this.#clock.now()));
+      else if (!this.#moveOn()) break;
+    }
+    await this.#checkEnd();
+  }
+
+  /** What waits for somebody outside gets it; false if nothing does. */
+  #moveOn(): boolean {
+    let moved = false;
+    for (const [key, request] of this.#asked)
+      if (this.steady && !this.#started.has(key)) {
+        // A client whose request was not answered repeats it.
+        request();
+        moved = true;
+      }
+    for (const run of this.#file.state.runs.values()) {
+      if (hasEnded(run.status)) continue;
+      if (run.status === "paused") {
+        this.#request(`resume ${run.id}`, async ({ engine }) => void (await engine.resume(run.id)));
+        moved = true;
+        continue;
+      }
+      const [open] = openWaits(this.#file.state.history.get(run.id) ?? []).flatMap(
+        ({ signal }) => signal ?? [],
+      );
+      if (open === undefined) continue;
+      const inbox = [...this.#file.state.signals.values()].some(
+        ({ runId, name, takenBySeq }) => runId === run.id && name === open && takenBySeq === null,
+      );
+      if (inbox) throw new Violation(`run ${run.id} waits for signal "${open}", which lies in its inbox`);
+      this.#send(run.id, open, ++this.#requests);
+      moved = true;
+    }
+    return moved;
+  }
+
+  #unfinished(): readonly RunRecord[] {
+    return [...this.#file.state.runs.values()].filter(({ status }) => !hasEnded(status));
+  }
+
+  #checkRest(): void {
+    const { runs } = this.#file.state;
+    for (const { id, parent, startedAt, createdAt } of this.#unfinished()) {
+      const endedAt = runs.get(parent ?? "")?.endedAt ?? null;
+      if (endedAt !== null && (startedAt ?? createdAt) <= endedAt)
+        throw new Violation(`run ${id} goes on, and run ${parent}, which waited for it, has ended`);
+    }
+    for (const run of this.#file.state.runs.values()) {
+      if (hasEnded(run.status) || run.status === "paused" || (run.status === "queued" && run.wakeAt !== null))
+        continue;
+      const { timeoutMs = null } = this.#programs[Number(run.agent.slice("agent".length))] ?? {};
+      checkAtRest(run, this.#file.state.history.get(run.id) ?? [], timeoutMs);
+    }
+  }
+
+  async #checkEnd(): Promise<void> {
+    const { runs } = this.#file.state;
+    for (const run of runs.values())
+      if (!hasEnded(run.status)) throw new Violation(`run ${run.id} is stuck: it is ${run.status}`);
+    this.#witness.checkPromises();
+    const { engine, clock } = this.#life;
+    if (clock.pending > 0) throw new Violation(`${clock.pending} timers are left`);
+    if (engine.unfinished !== 0)
+      throw new Violation(`${engine.unfinished} runs count as unfinished, none is`);
+    const { running, nextWakeAt } = engine.activity();
+    if (running !== 0 || nextWakeAt !== null)
+      throw new Violation(`all runs have ended, ${running} count as running, the next wake is ${nextWakeAt}`);
+  }
+}
