@@ -280,13 +280,14 @@ export class Engine implements Runs {
       fingerprint: request.idempotencyKey === undefined ? null : fingerprintOf(request),
     };
     const delayed = request.delayMs === undefined ? run : { ...run, wakeAt: run.createdAt + request.delayMs };
-    return await this.#admit(async () => {
+    const make = async (): Promise<{ readonly run: ListedRun; readonly created: boolean }> => {
       const first = this.#lives.begin(delayed);
       const rows = first.rows.map((event): Write => ({ kind: "event", event }));
       await this.#options.journal.append([{ kind: "create-run", run: first.run }, ...rows]);
       this.#lives.adopt(first.run, first.rows);
       return { run: { ...first.run, updatedAt: run.createdAt }, created: true };
-    });
+    };
+    return await this.#admit(() => this.#lives.alone(run.id, make));
   }
 
   /** Lets what comes from outside write, unless the engine stops, which waits for what was let in. */

@@ -108,6 +108,11 @@ export class Lives {
     return { run: { ...run, status: "running", startedAt: run.createdAt }, rows: [started] };
   }
 
+  /** Makes a run and adopts it: nobody changes it between the two, although it can be read by then. */
+  alone<Result>(runId: string, make: () => Promise<Result>): Promise<Result> {
+    return this.#changes.run(runId, make);
+  }
+
   /** A run that was committed just now, with the rows of history that it has. */
   adopt(run: RunRecord, history: readonly HistoryEvent[] = []): void {
     this.#unfinished += 1;
