@@ -120,8 +120,8 @@ export const plantedBugs: Readonly<Record<string, Planted>> = {
   "a journal that does not know who may have missed something": {
     journal: (journal) => changed(journal, { runsToLookAt: async () => [] }),
   },
-  "a journal that does not know orphans": {
-    journal: (journal) => changed(journal, { orphans: async () => [] }),
+  "a journal that does not know whom an ended run has waited for": {
+    journal: (journal) => changed(journal, { children: async () => [], orphans: async () => [] }),
   },
   "a journal that says too early that a child has ended": {
     journal: (journal, random) =>
