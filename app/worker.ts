@@ -93,6 +93,11 @@ export async function startWorker({
       masterKeys: config.masterKeys,
       restore: (source) =>
         restoreReplica({ ...source, binary, environment, log, timeoutMs: restoreWithinMs }),
+      onLocalLoss: (tenant, why) =>
+        log.warn(
+          { event: "tenant.local-loss", tenant, why },
+          "a local file is not whole; its replica is used",
+        ),
       now: Date.now,
     },
   });

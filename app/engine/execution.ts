@@ -90,7 +90,10 @@ export class Execution {
     this.#status = run.status;
     this.#wakeAt = run.wakeAt;
     this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
-    this.signals = new SignalExchange(past.inbox, (...facts) => this.record(...facts));
+    this.signals = new SignalExchange(past.inbox, {
+      record: (...facts) => this.record(...facts),
+      idle: () => void this.#tellIfWaiting(),
+    });
     this.replay = new Replay(new RecordedSteps(past.rows), ports.clock, {
       mismatch: (error) => void this.#quarantine("mismatch", error),
       idle: () => this.#syncStatus(),
@@ -145,7 +148,10 @@ export class Execution {
   /** Marks that something came for the run and is being read; the returned function ends that. */
   hear(): () => void {
     this.#hearing += 1;
-    return () => void (this.#hearing -= 1);
+    return () => {
+      this.#hearing -= 1;
+      void this.#tellIfWaiting();
+    };
   }
 
   /** Calls the agent's function and sees it through to the run's end. */

@@ -140,9 +140,11 @@ export class Scheduler {
   }
 
   #park(runId: string): boolean {
-    this.#waiting.delete(runId);
     const execution = this.#live.get(runId);
-    if (execution?.onlyWaits !== true) return false;
+    // What is due at once would be loaded again at once.
+    if (execution?.onlyWaits !== true || (execution.wakeAt ?? Infinity) <= this.#options.clock.now())
+      return false;
+    this.#waiting.delete(runId);
     execution.close();
     this.#live.delete(runId);
     if (execution.wakeAt !== null) this.wakeAt({ at: execution.wakeAt, runId, agent: execution.run.agent });
@@ -152,7 +154,8 @@ export class Scheduler {
   #parkIdle(now: number): void {
     for (const [runId, since] of this.#waiting) {
       if (now - since < this.#options.parkAfterMs) return;
-      this.#park(runId);
+      // One that does something after all is noted again when it waits.
+      if (!this.#park(runId)) this.#waiting.delete(runId);
     }
   }
 

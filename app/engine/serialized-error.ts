@@ -10,14 +10,27 @@ export interface SerializedError {
 /** Causes beyond this depth are dropped: a cause may form a cycle. */
 const maxCauseDepth = 8;
 
+/** Texts of errors beyond this are cut: every row of a run's history is read again when it is replayed. */
+const maxTextLength = 16_384;
+
+/** Never throws: agent code may throw anything, objects whose getters throw among it. */
 export function serializeError(thrown: unknown, depth = 0): SerializedError {
-  if (!(thrown instanceof Error)) return { name: "Error", message: describe(thrown) };
-  const step = "step" in thrown && typeof thrown.step === "string" ? { step: thrown.step } : {};
-  const cause =
-    thrown.cause === undefined || depth >= maxCauseDepth
-      ? {}
-      : { cause: serializeError(thrown.cause, depth + 1) };
-  return { name: thrown.name, message: thrown.message, ...step, ...cause };
+  try {
+    if (!(thrown instanceof Error)) return { name: "Error", message: textOf(describe(thrown)) };
+    const step = "step" in thrown && typeof thrown.step === "string" ? { step: thrown.step } : {};
+    const cause =
+      thrown.cause === undefined || depth >= maxCauseDepth
+        ? {}
+        : { cause: serializeError(thrown.cause, depth + 1) };
+    return { name: textOf(thrown.name), message: textOf(thrown.message), ...step, ...cause };
+  } catch {
+    return { name: "Error", message: "Something was thrown that cannot be read." };
+  }
+}
+
+function textOf(value: unknown): string {
+  const text = typeof value === "string" ? value : String(value);
+  return text.length > maxTextLength ? `${text.slice(0, maxTextLength)}…` : text;
 }
 
 export function reviveError(error: SerializedError): Error {

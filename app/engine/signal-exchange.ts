@@ -28,13 +28,19 @@ type RecordSignal = (
 /** The signals of a run that nobody has taken, and the steps that wait for them; the oldest of each meet. */
 export class SignalExchange {
   readonly #record: RecordSignal;
+  /** Told when nothing is being brought together any more. */
+  readonly #idle: () => void;
   readonly #inbox: SignalRecord[];
   readonly #seen: Set<string>;
   #waiters: Waiting[] = [];
   #matching = false;
 
-  constructor(inbox: readonly SignalRecord[], record: RecordSignal) {
+  constructor(
+    inbox: readonly SignalRecord[],
+    { record, idle }: { readonly record: RecordSignal; readonly idle: () => void },
+  ) {
     this.#record = record;
+    this.#idle = idle;
     this.#inbox = [...inbox];
     this.#seen = new Set(inbox.map(({ id }) => id));
   }
@@ -72,6 +78,7 @@ export class SignalExchange {
     for (let pair = this.#nextPair(); pair !== undefined; pair = this.#nextPair())
       await this.#take(pair.entry, pair.signal);
     this.#matching = false;
+    this.#idle();
   }
 
   #nextPair(): { entry: Waiting; signal: SignalRecord } | undefined {

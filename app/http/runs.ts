@@ -70,7 +70,10 @@ const statuses = [
 ] as const satisfies readonly RunStatus[];
 
 const listQuery = z.object({
-  agent: z.string().optional(),
+  agent: z
+    .string()
+    .regex(/^[A-Za-z0-9._/-]{1,80}$/, "must be an agent's id")
+    .optional(),
   status: z.enum(statuses).optional(),
   limit: wholeNumber({ min: 1, max: 200 }).default(50),
   cursor: z.string().transform(readCursor).optional(),

@@ -1,5 +1,4 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { findDamage } from "./check-file.ts";
+import { findDamage, type Look } from "./check-file.ts";
 
-const { path, full } = workerData as { readonly path: string; readonly full: boolean };
-parentPort?.postMessage(findDamage(path, full));
+parentPort?.postMessage(findDamage(workerData as Look));

@@ -1,5 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
+import Database from "libsql";
 import { TenantUnavailableError } from "./errors.ts";
 
 /** Below this a restored file is checked in full; above, SQLite's quick check leaves out the indexes' contents. */
@@ -11,30 +12,44 @@ const inlineBelowBytes = 1024 * 1024;
 const gapsInHistory = `SELECT run_id FROM history GROUP BY run_id HAVING COUNT(*) <> MAX(seq) OR MIN(seq) <> 1 LIMIT 1`;
 const orphansInHistory = `SELECT run_id FROM history WHERE run_id NOT IN (SELECT id FROM runs) LIMIT 1`;
 
-/** Checks a restored file that nobody else has open. Throws TenantUnavailableError with what is wrong. */
-export async function checkFile(path: string, sizeBytes: number): Promise<void> {
-  const full = sizeBytes < fullCheckBelowBytes;
-  const wrong = sizeBytes < inlineBelowBytes ? findDamage(path, full) : await findDamageInThread(path, full);
+/**
+ * Which SQLite looks at a file. A restored one is renamed afterwards: `node`, whose `close()` closes; a `libsql` handle
+ * lives on until it is collected, and the file would share the WAL index of its scratch name with nobody else. One that
+ * this process may have had open before: `libsql`, as two SQLites in one process would drop each other's locks.
+ */
+export type Inspector = "node" | "libsql";
+
+/** Checks a file that is not in use. Throws TenantUnavailableError with what is wrong. */
+export async function checkFile(path: string, sizeBytes: number, inspector: Inspector): Promise<void> {
+  const look = { path, full: sizeBytes < fullCheckBelowBytes, inspector };
+  const wrong = sizeBytes < inlineBelowBytes ? findDamage(look) : await findDamageInThread(look);
   if (wrong !== null)
-    throw new TenantUnavailableError(`The restored file is damaged: ${wrong}`, { retryAfterSeconds: 60 });
+    throw new TenantUnavailableError(`The file is damaged: ${wrong}`, { retryAfterSeconds: 60 });
 }
 
-/**
- * What is wrong with the file, or null. By Node's own SQLite, whose `close()` closes: a `libsql` handle lives on until it
- * is collected, and the file, renamed meanwhile, would share its WAL index with nobody else.
- */
-export function findDamage(path: string, full: boolean): string | null {
-  const database = new DatabaseSync(path);
+export interface Look {
+  readonly path: string;
+  /** SQLite's full check, or the quick one. */
+  readonly full: boolean;
+  readonly inspector: Inspector;
+}
+
+/** What is wrong with the file, or null. */
+export function findDamage({ path, full, inspector }: Look): string | null {
+  const database = inspector === "node" ? new DatabaseSync(path) : new Database(path);
+  const first = (sql: string): Record<string, unknown> | undefined =>
+    database.prepare(sql).get() as Record<string, unknown> | undefined;
   try {
     const check = full ? "integrity_check" : "quick_check";
-    const row = database.prepare(`PRAGMA ${check}(1)`).get() as Record<string, unknown>;
-    if (row[check] !== "ok") return `${check}: ${String(row[check])}`;
-    const hasHistory = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'history'").get();
-    if (hasHistory === undefined) return null;
-    const gap = database.prepare(gapsInHistory).get() as { run_id: string } | undefined;
-    if (gap !== undefined) return `the history of run "${gap.run_id}" has a gap`;
-    const orphan = database.prepare(orphansInHistory).get() as { run_id: string } | undefined;
-    return orphan === undefined ? null : `there is history of run "${orphan.run_id}", which is not there`;
+    const found = first(`PRAGMA ${check}(1)`)?.[check];
+    if (found !== "ok") return `${check}: ${String(found)}`;
+    if (first("SELECT 1 FROM sqlite_schema WHERE name = 'history'") === undefined) return null;
+    const gap = first(gapsInHistory);
+    if (gap !== undefined) return `the history of run "${String(gap["run_id"])}" has a gap`;
+    const orphan = first(orphansInHistory);
+    return orphan === undefined
+      ? null
+      : `there is history of run "${String(orphan["run_id"])}", which is not there`;
   } catch (error) {
     return (error as Error).message;
   } finally {
@@ -43,13 +58,13 @@ export function findDamage(path: string, full: boolean): string | null {
 }
 
 /** Off the event loop: a big file takes seconds, and other tenants are served meanwhile. */
-function findDamageInThread(path: string, full: boolean): Promise<string | null> {
+function findDamageInThread(look: Look): Promise<string | null> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./check-file-thread.ts", import.meta.url), {
-      workerData: { path, full },
-    });
+    const worker = new Worker(new URL("./check-file-thread.ts", import.meta.url), { workerData: look });
     worker.once("message", resolve);
     worker.once("error", reject);
-    worker.once("exit", (code) => reject(new Error(`The thread that checks ${path} ended with ${code}.`)));
+    worker.once("exit", (code) =>
+      reject(new Error(`The thread that checks ${look.path} ended with ${code}.`)),
+    );
   });
 }

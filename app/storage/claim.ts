@@ -51,6 +51,7 @@ export async function claimTenant(
 ): Promise<Claim> {
   try {
     const current = await readTenantRecord(store, tenantId);
+    if (current === undefined) await assertNew(store, tenantId, facts.localEpoch);
     const holder = current?.value.host ?? null;
     if (holder !== null && holder !== claimer.hostId) await takeFrom(store, tenantId, holder, claimer);
     const next = nextEpoch(current?.value, claimer, facts);
@@ -60,6 +61,21 @@ export async function claimTenant(
   } catch (error) {
     throw asUnavailable(tenantId, error);
   }
+}
+
+/** A record that is missing beside what it told of was lost, or this is another store: neither is a new tenant. */
+async function assertNew(store: ObjectStore, tenantId: string, localEpoch: number | null): Promise<void> {
+  const [found] = await store.list(`tenants/${tenantId}/`);
+  if (found !== undefined)
+    throw new TenantUnavailableError(
+      `The object ${tenantKey(tenantId)} is gone, and there is "${found}". Put it back from a backup.`,
+      { retryAfterSeconds: 60 },
+    );
+  if (localEpoch !== null)
+    throw new TenantUnavailableError(
+      `The store ${store.description} knows nothing of tenant "${tenantId}", and the data folder has its epoch ${localEpoch}. Is HOLDFAST_STORE the right one? If it is, remove the tenant's folder from HOLDFAST_DATA.`,
+      { retryAfterSeconds: 60 },
+    );
 }
 
 /** Ends the holder's right to the tenant, if it may be ended. */

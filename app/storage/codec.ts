@@ -17,6 +17,8 @@ export interface SealedValue {
  * and is bound to the bytes, so that a sealed value moved elsewhere does not open.
  */
 export interface Codec {
+  /** The key that new values are sealed with; null: they stay clear. */
+  readonly keyId: string | null;
   seal(value: unknown, place: string): SealedValue;
   /** Throws UnreadableValueError. */
   open(sealed: SealedValue, place: string): unknown;
@@ -34,6 +36,7 @@ const layout = 1;
 
 /** Without a key values stay clear; what was sealed before cannot be read. */
 export const clearCodec: Codec = {
+  keyId: null,
   seal: (value) => ({ keyId: null, data: toText(value) }),
   open(sealed, place) {
     if (sealed.keyId !== null)
@@ -48,6 +51,7 @@ export const clearCodec: Codec = {
 export function sealingCodec(keyId: string, dataKey: Uint8Array): Codec {
   const key = toKey(dataKey);
   return {
+    keyId,
     seal(value, place) {
       const text = toText(value);
       return { keyId, data: text === null ? null : sealBytes(key, Buffer.from(text), place) };

@@ -8,6 +8,7 @@ import { newestLocalEpoch, writeNote } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
+import { findLocalLoss, leaveWitness, settleFile } from "./local-loss.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { OwnedRecord } from "./owned-record.ts";
 import { placeFile, replicaPath, type PlacedFile } from "./place-file.ts";
@@ -26,6 +27,8 @@ export interface StoragePorts {
     readonly replicaUrl: string;
     readonly outputPath: string;
   }) => Promise<{ readonly txid: number }>;
+  /** Told when this Machine's own file lacks something, and the replica is used instead. */
+  readonly onLocalLoss: (tenantId: string, why: string) => void;
   readonly now: () => number;
 }
 
@@ -78,13 +81,17 @@ export async function openTenant(tenantId: string, ports: StoragePorts): Promise
   const facts = { now: startedAt, schema: schemaVersion(), localEpoch: local?.epoch ?? null };
   const claim = await claimTenant(store, tenantId, claimer, facts);
   const record = new OwnedRecord(store, claim);
-  const codecComing = tenantCodec(store, tenantId, ports.masterKeys);
+  const sealedWith = claim.before?.dataKey ?? null;
+  const codecComing = tenantCodec(store, tenantId, { masterKeys: ports.masterKeys, sealedWith });
   codecComing.catch(() => {});
   const claimedAt = ports.now();
   const placed = await placeFile(claim, {
     dataFolder: ports.dataFolder,
     bootId: ports.bootId,
     restore: ({ path, outputPath }) => ports.restore({ replicaUrl: store.replicaUrl(path), outputPath }),
+    findLoss: ({ path, epoch, marked }) =>
+      findLocalLoss(path, store, marked ? replicaPath(tenantId, epoch) : null),
+    onLoss: (why) => ports.onLocalLoss(tenantId, why),
     stillOurs: () => record.isCurrent(),
   });
   const restoreMs = ports.now() - claimedAt;
@@ -120,7 +127,8 @@ async function openFile(
       commits: () => connection.commits,
       sync: () => replica.sync(),
       proof: () => ports.hostRecord.proof(),
-      mark: () => record.mark(placed.from),
+      mark: () => record.mark(placed.from, codec.keyId),
+      passed: () => leaveWitness(placed.path),
       now: ports.now,
     },
     coveredAtFirst(placed, migrated, connection),
@@ -208,14 +216,16 @@ async function release(
   const txid = rounds.lastTxid;
   await beforeGiving();
   await replica.unregister();
+  settleFile(tenant.path);
   rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
   await record.release({ closedAt: ports.now(), txid });
   const note = { bootId: ports.bootId, from: placed.from, released: { txid } };
   await writeNote(ports.dataFolder, tenant.id, tenant.epoch, note);
 }
 
-async function abandon({ connection, rounds, replica }: OpenTenant, why: Error): Promise<void> {
+async function abandon({ connection, path, rounds, replica }: OpenTenant, why: Error): Promise<void> {
   rounds.close(why);
   await connection.close();
   await replica.unregister();
+  settleFile(path);
 }

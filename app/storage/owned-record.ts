@@ -22,9 +22,12 @@ export class OwnedRecord {
     return this.#record.value;
   }
 
-  /** Tells the store that this epoch's replica is the tenant's history from now on. Throws RecordChangedError when we lost the tenant. */
-  mark(from: NonNullable<LineageEntry["from"]>): Promise<void> {
-    return this.#write((record) => this.#withEntry(record, { from }));
+  /**
+   * Tells the store that this epoch's replica is the tenant's history from now on, and with which key it is sealed.
+   * Throws RecordChangedError when we lost the tenant.
+   */
+  mark(from: NonNullable<LineageEntry["from"]>, dataKey: string | null): Promise<void> {
+    return this.#write((record) => ({ ...this.#withEntry(record, { from }), dataKey }));
   }
 
   /**

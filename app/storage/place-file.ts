@@ -22,6 +22,14 @@ export interface PlacePorts {
     readonly path: string;
     readonly outputPath: string;
   }) => Promise<{ readonly txid: number }>;
+  /** What a local file lacks of what was acknowledged on it, or null; `marked`: something may have been, in its own epoch. */
+  readonly findLoss: (local: {
+    readonly path: string;
+    readonly epoch: number;
+    readonly marked: boolean;
+  }) => Promise<string | null>;
+  /** Told why a local file is not used although it could be. */
+  readonly onLoss: (why: string) => void;
   /** Whether the tenant's record is still as we wrote it. */
   readonly stillOurs: () => Promise<boolean>;
 }
@@ -49,7 +57,7 @@ export async function placeFile(claim: Claim, ports: PlacePorts): Promise<Placed
   const { tenantId, epoch } = claim;
   const local = await newestLocalEpoch(ports.dataFolder, tenantId);
   const path = epochFile(ports.dataFolder, tenantId, epoch);
-  if (local !== undefined && isOurs(local, claim, ports.bootId)) {
+  if (local !== undefined && isOurs(local, claim, ports.bootId) && (await isWhole(local, claim, ports))) {
     const placed = await keepLocal(claim, local, ports);
     await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
     return { ...placed, path, source: "local" };
@@ -79,6 +87,18 @@ function isOurs(local: LocalEpoch, { before, record }: Claim, bootId: string | n
   return later.every((entry) => entry.machine === machine && entry.from === null);
 }
 
+/** A cache may vanish in part: what it lacks is told, and the replica is used. */
+async function isWhole(local: LocalEpoch, { tenantId, before }: Claim, ports: PlacePorts): Promise<boolean> {
+  const path = epochFile(ports.dataFolder, tenantId, local.epoch);
+  const loss = await ports.findLoss({ path, epoch: local.epoch, marked: isMarked(before, local.epoch) });
+  if (loss !== null) ports.onLoss(loss);
+  return loss === null;
+}
+
+function isMarked(record: TenantRecord | undefined, epoch: number): boolean {
+  return record?.lineage.find((entry) => entry.epoch === epoch)?.from != null;
+}
+
 /** A file that was released holds what the store holds, as long as no later epoch was marked. */
 function isNewest(
   local: LocalEpoch,
@@ -96,7 +116,7 @@ async function keepLocal(
   local: LocalEpoch,
   { dataFolder, bootId }: PlacePorts,
 ): Promise<Pick<PlacedFile, "from" | "durable">> {
-  const marked = before?.lineage.find((entry) => entry.epoch === local.epoch)?.from != null;
+  const marked = isMarked(before, local.epoch);
   const { released } = local.note;
   // A note that names its own epoch was written by a keeping that was cut off before the rename.
   const wasCutOff = local.note.from.epoch === local.epoch;
@@ -153,7 +173,7 @@ async function restoreInto(
       `The replica of tenant "${tenantId}", epoch ${source.epoch}, ends at txid ${txid}; its record says ${source.txid}. Something was deleted from the store.`,
       { retryAfterSeconds: 60 },
     );
-  await checkFile(scratch, (await stat(scratch)).size);
+  await checkFile(scratch, (await stat(scratch)).size, "node");
   if (!(await ports.stillOurs()))
     throw new TenantUnavailableError(
       `Tenant "${tenantId}" was claimed by another host while it was restored.`,

@@ -40,6 +40,8 @@ const tenantRecord = z.looseObject({
   lineage: z.array(lineageEntry),
   forkOf: z.null(),
   erasedAt: z.number().nullable(),
+  /** The tenant's data key that values were sealed with; null or absent while they are clear. */
+  dataKey: z.string().nullable().optional(),
 });
 export type TenantRecord = Readonly<z.infer<typeof tenantRecord>>;
 

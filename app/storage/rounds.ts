@@ -8,6 +8,8 @@ export interface RoundPorts {
   readonly proof: () => Promise<void>;
   /** Tells the store that this epoch is the tenant's history now. Called once, between the first proof and the first pass. */
   readonly mark: () => Promise<void>;
+  /** Told of each round that has passed, before anything is acknowledged by it. */
+  readonly passed: () => void;
   readonly now: () => number;
 }
 
@@ -24,8 +26,8 @@ const maxLagEntries = 1_000;
 /**
  * The durability gate of one epoch of one tenant. A pass covers everything committed before it was asked for: either
  * earlier rounds covered it and a proof is enough, or a round is made: a sync that was sent after the commit, then a
- * proof that was sent after the sync's answer. One round serves all who asked before its sync was sent; the next sync
- * goes out while the last one's proof is on its way.
+ * proof that was sent after the sync's answer. One round serves all whose commits were made before its sync was sent; the
+ * next sync goes out while the last one's proof is on its way.
  */
 export class Rounds {
   readonly #ports: RoundPorts;
@@ -34,7 +36,8 @@ export class Rounds {
   #waiting: Waiter[] = [];
   /** Those whose round is under way. */
   readonly #served = new Set<Waiter>();
-  #syncing = false;
+  /** The sync that is under way: whom it serves, and up to which commit. */
+  #syncing: { readonly served: Waiter[]; readonly seen: number } | null = null;
   #marking: Promise<void> | null = null;
   #closed: Error | null = null;
   /** Spans of commits that no passed round covers whole: the last commit of each, and when its first was made. */
@@ -92,8 +95,15 @@ export class Rounds {
   round(): Promise<void> {
     if (this.#closed !== null) return Promise.reject(this.#closed);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      if (!this.#syncing) void this.#syncAll();
+      const waiter = { resolve, reject };
+      // A sync under way that was sent after the last commit covers it: its answer, and so the proof, is still to come.
+      if (this.#syncing !== null && this.#syncing.seen >= this.#ports.commits()) {
+        this.#syncing.served.push(waiter);
+        this.#served.add(waiter);
+        return;
+      }
+      this.#waiting.push(waiter);
+      if (this.#syncing === null) void this.#syncAll();
     });
   }
 
@@ -115,11 +125,11 @@ export class Rounds {
   }
 
   async #syncAll(): Promise<void> {
-    this.#syncing = true;
     while (this.#waiting.length > 0) {
       const served = this.#waiting.splice(0);
       for (const waiter of served) this.#served.add(waiter);
       const seen = this.#ports.commits();
+      this.#syncing = { served, seen };
       try {
         const { txid } = await this.#ports.sync();
         void this.#confirm(served, seen, txid);
@@ -128,7 +138,7 @@ export class Rounds {
         this.#fail([...served, ...this.#waiting.splice(0)], error);
       }
     }
-    this.#syncing = false;
+    this.#syncing = null;
   }
 
   async #confirm(served: readonly Waiter[], seen: number, txid: number): Promise<void> {
@@ -140,6 +150,7 @@ export class Rounds {
       return this.#fail(served, error);
     }
     if (this.#closed !== null) return this.#fail(served, this.#closed);
+    this.#ports.passed();
     this.#covered = Math.max(this.#covered, seen);
     this.#lastTxid = Math.max(this.#lastTxid ?? 0, txid);
     this.#lastPassedAt = this.#ports.now();

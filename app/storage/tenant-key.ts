@@ -20,17 +20,31 @@ const wrappedKeys = z.looseObject({
   keys: z.array(z.object({ id: z.string(), masterKeyId: z.string(), wrapped: z.base64() })).min(1),
 });
 
-/** The codec of the tenant: reads its data key, or makes one for a tenant that has none. Throws TenantUnavailableError. */
+/**
+ * The codec of the tenant: reads its data key, or makes one for a tenant that has none. `sealedWith` is the key that its
+ * record names: then nothing but that key will do. Throws TenantUnavailableError.
+ */
 export async function tenantCodec(
   store: ObjectStore,
   tenantId: string,
-  masterKeys: MasterKeys,
+  { masterKeys, sealedWith }: { readonly masterKeys: MasterKeys; readonly sealedWith: string | null },
 ): Promise<Codec> {
   const master = masterKeys[0];
-  if (master === undefined) return clearCodec;
+  if (master === undefined) {
+    if (sealedWith === null) return clearCodec;
+    throw new TenantUnavailableError(
+      `The values of tenant "${tenantId}" are sealed, and HOLDFAST_MASTER_KEY is not set.`,
+      { retryAfterSeconds: 60 },
+    );
+  }
   const objectKey = `keys/${tenantId}.json`;
   const existing = await store.get(objectKey);
   if (existing !== undefined) return unwrap(tenantId, existing.body, masterKeys);
+  if (sealedWith !== null)
+    throw new TenantUnavailableError(
+      `The object ${objectKey} is gone, and the values of tenant "${tenantId}" are sealed with it. Put it back from a backup.`,
+      { retryAfterSeconds: 60 },
+    );
   const dataKey = randomBytes(32);
   const wrapped = Buffer.from(sealBytes(toKey(master.key), dataKey, wrapPlace(tenantId, "1"))).toString(
     "base64",

@@ -43,7 +43,7 @@ function fill(run: string, seqs: readonly number[], { withRun = true, bytes = 10
 }
 
 async function check(): Promise<void> {
-  await checkFile(path, (await stat(path)).size);
+  await checkFile(path, (await stat(path)).size, "node");
 }
 
 async function overwrite(at: number, bytes: number): Promise<void> {

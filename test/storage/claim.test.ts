@@ -167,14 +167,14 @@ test.each([
 
 test("what a newer version wrote into a record survives claim, mark and release", async () => {
   const owned = new OwnedRecord(workspace.store, await claim(host));
-  await owned.mark({ epoch: 0, txid: 0 });
+  await owned.mark({ epoch: 0, txid: 0 }, null);
   await workspace.editRecord("acme", (found) => ({
     ...found,
     plan: "gold",
     lineage: found.lineage.map((entry) => ({ ...entry, pinned: true, from: { ...entry.from, by: "x" } })),
   }));
   const next = new OwnedRecord(workspace.store, await claim(host));
-  await next.mark({ epoch: 1, txid: 4 });
+  await next.mark({ epoch: 1, txid: 4 }, null);
   await next.release({ closedAt: 9, txid: 6 });
   const found = await record();
   expect(found).toMatchObject({ plan: "gold", host: null, epoch: 2 });
@@ -183,7 +183,7 @@ test("what a newer version wrote into a record survives claim, mark and release"
 });
 
 test("a tenant that is claimed again and again without being written keeps its record small", async () => {
-  await new OwnedRecord(workspace.store, await claim(host)).mark({ epoch: 0, txid: 0 });
+  await new OwnedRecord(workspace.store, await claim(host)).mark({ epoch: 0, txid: 0 }, null);
   for (let claims = 0; claims < 20; claims += 1) await claim(host, 3);
   const { lineage, epoch } = await record();
   expect(epoch).toBe(21);
@@ -197,7 +197,7 @@ test("an unmarked epoch of another Machine is remembered until a later one is ma
   await claim(host);
   const owned = new OwnedRecord(workspace.store, await claim(host));
   expect((await record()).lineage.map((entry) => entry.epoch)).toEqual([1, 3]);
-  await owned.mark({ epoch: 0, txid: 0 });
+  await owned.mark({ epoch: 0, txid: 0 }, null);
   await claim(host);
   expect((await record()).lineage.map((entry) => entry.epoch)).toEqual([3, 4]);
 });
@@ -205,7 +205,7 @@ test("an unmarked epoch of another Machine is remembered until a later one is ma
 test("a mark by a host that has lost the tenant is refused", async () => {
   const lost = new OwnedRecord(workspace.store, await claim(host));
   await claim(await workspace.host());
-  await expect(lost.mark({ epoch: 0, txid: 0 })).rejects.toThrow("changed by someone else");
+  await expect(lost.mark({ epoch: 0, txid: 0 }, null)).rejects.toThrow("changed by someone else");
   expect((await record()).lineage.every(({ from }) => from === null)).toBe(true);
   expect(await lost.isCurrent()).toBe(false);
 });
@@ -213,11 +213,11 @@ test("a mark by a host that has lost the tenant is refused", async () => {
 test("a mark whose answer is lost is settled; one that may still come fails, and cannot come after a claim", async () => {
   const owned = new OwnedRecord(workspace.store, await claim(host));
   workspace.store.fail("put", "tenants/", "unanswered");
-  await owned.mark({ epoch: 0, txid: 0 });
+  await owned.mark({ epoch: 0, txid: 0 }, null);
   expect(await owned.isCurrent()).toBe(true);
   const next = new OwnedRecord(workspace.store, await claim(host));
   workspace.store.fail("put", "tenants/", "late");
-  await expect(next.mark({ epoch: 1, txid: 1 })).rejects.toThrow("not known");
+  await expect(next.mark({ epoch: 1, txid: 1 }, null)).rejects.toThrow("not known");
   await claim(host);
   const before = await record();
   await workspace.store.deliverLate();
@@ -227,8 +227,8 @@ test("a mark whose answer is lost is settled; one that may still come fails, and
 test("writes of an owned record go out one after the other, each on the last", async () => {
   const owned = new OwnedRecord(workspace.store, await claim(host));
   await Promise.all([
-    owned.mark({ epoch: 0, txid: 0 }),
-    owned.mark({ epoch: 0, txid: 1 }),
+    owned.mark({ epoch: 0, txid: 0 }, null),
+    owned.mark({ epoch: 0, txid: 1 }, null),
     owned.release({ closedAt: 5, txid: 2 }),
   ]);
   expect(await record()).toMatchObject({

@@ -80,6 +80,8 @@ function ports(changes: Partial<PlacePorts> = {}): PlacePorts {
       makeDatabase(outputPath, `restored ${path}`);
       return { txid: 7 };
     },
+    findLoss: async () => null,
+    onLoss: () => {},
     stillOurs: async () => true,
     ...changes,
   };

@@ -23,7 +23,7 @@ test.each([
     const made = connect(scratch);
     await made.write((on) => on.run("CREATE TABLE t (a)"));
     await made.close();
-    await checkFile(scratch, sizeBytes);
+    await checkFile(scratch, sizeBytes, "node");
     await rename(scratch, path);
 
     const connection = connect(path);

@@ -18,6 +18,7 @@ class World {
         commits: () => this.commits,
         sync: () => pendingIn(this.syncs),
         proof: () => pendingIn(this.proofs),
+        passed: () => {},
         mark: () => pendingIn(this.marks),
         now: () => this.now,
       },
@@ -108,11 +109,14 @@ test("a commit that is made while a sync is under way is not covered by it", asy
   expect([second.outcome, world.rounds.isCovered]).toEqual(["passed", true]);
 });
 
-test("one sync serves all who asked before it was sent", async () => {
+test("one sync serves all whose commits were made before it was sent, also those who ask while it is under way", async () => {
   world.commit();
   const first = watch(world.rounds.pass());
+  const same = watch(world.rounds.pass());
+  world.commit();
   const others = Array.from({ length: 100 }, () => watch(world.rounds.pass()));
   await settleRound(0);
+  expect([first.outcome, same.outcome, others[0]?.outcome]).toEqual(["passed", "passed", "waiting"]);
   await settleRound(1);
   expect(world.syncs).toHaveLength(2);
   expect(first.outcome).toBe("passed");

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
-import { StoreUnavailableError } from "../../app/storage/object-store.ts";
+import { StoreUnavailableError, type ObjectStore } from "../../app/storage/object-store.ts";
 import { tenantCodec, type MasterKeys } from "../../app/storage/tenant-key.ts";
 import type { StoreFault } from "../fakes/faulty-store.ts";
 import { StoreWorkspace } from "../support/storage.ts";
@@ -23,67 +23,79 @@ const [old, current, wrong] = [oldKey, newKey, wrongKey] as [
 
 const place = "runs/1/input";
 
+const codecOf = (store: ObjectStore, tenantId: string, masterKeys: MasterKeys) =>
+  tenantCodec(store, tenantId, { masterKeys, sealedWith: null });
+
+test("values that are sealed are not taken for clear ones, nor their key for one that was never made", async () => {
+  const sealedWith = "1";
+  await expect(tenantCodec(workspace.store, "acme", { masterKeys: [], sealedWith })).rejects.toThrow(
+    /HOLDFAST_MASTER_KEY is not set/,
+  );
+  await expect(tenantCodec(workspace.store, "acme", { masterKeys: [old], sealedWith })).rejects.toThrow(
+    /keys\/acme\.json is gone/,
+  );
+  expect(await workspace.store.list("keys/")).toEqual([]);
+});
+
 test("without a master key values stay clear, and no key is made", async () => {
-  const codec = await tenantCodec(workspace.store, "acme", []);
+  const codec = await codecOf(workspace.store, "acme", []);
   expect(codec.seal({ a: 1 }, place)).toEqual({ keyId: null, data: '{"a":1}' });
   expect(workspace.store.calls).toEqual([]);
 });
 
 test("a tenant's key is made once, however many open it at once", async () => {
-  const codecs = await Promise.all(
-    Array.from({ length: 12 }, () => tenantCodec(workspace.store, "acme", [old])),
-  );
+  const codecs = await Promise.all(Array.from({ length: 12 }, () => codecOf(workspace.store, "acme", [old])));
   const sealed = codecs.map((codec, index) => codec.seal(index, place));
   for (const codec of codecs)
     expect(sealed.map((value) => codec.open(value, place))).toEqual(codecs.map((_codec, index) => index));
 });
 
 test("two tenants have different keys, and a key moved to another tenant does not open", async () => {
-  const acme = await tenantCodec(workspace.store, "acme", [old]);
-  const other = await tenantCodec(workspace.store, "other", [old]);
+  const acme = await codecOf(workspace.store, "acme", [old]);
+  const other = await codecOf(workspace.store, "other", [old]);
   expect(() => other.open(acme.seal("secret", place), place)).toThrow(/does not open/);
   const record = await workspace.inner.get("keys/acme.json");
   await workspace.inner.put("keys/moved.json", record?.body ?? "");
-  await expect(tenantCodec(workspace.store, "moved", [old])).rejects.toThrow(/does not open with master key/);
+  await expect(codecOf(workspace.store, "moved", [old])).rejects.toThrow(/does not open with master key/);
 });
 
 test.each<StoreFault>(["unanswered", "doubled"])(
   "a key whose put is %s is the tenant's key ever after",
   async (fault) => {
     workspace.store.fail("put", "keys/", fault);
-    const first = await tenantCodec(workspace.store, "acme", [old]);
-    const later = await tenantCodec(workspace.store, "acme", [old]);
+    const first = await codecOf(workspace.store, "acme", [old]);
+    const later = await codecOf(workspace.store, "acme", [old]);
     expect(later.open(first.seal("kept", place), place)).toBe("kept");
   },
 );
 
 test("a key that may still come is not used, and the one that comes first stays", async () => {
   workspace.store.fail("put", "keys/", "late");
-  await expect(tenantCodec(workspace.store, "acme", [old])).rejects.toThrow(StoreUnavailableError);
+  await expect(codecOf(workspace.store, "acme", [old])).rejects.toThrow(StoreUnavailableError);
   const put = workspace.store.hold("put", "keys/");
-  const second = tenantCodec(workspace.store, "acme", [old]);
+  const second = codecOf(workspace.store, "acme", [old]);
   await put.arrived;
   await workspace.store.deliverLate();
   put.letThrough();
   const sealed = (await second).seal("kept", place);
-  expect((await tenantCodec(workspace.store, "acme", [old])).open(sealed, place)).toBe("kept");
+  expect((await codecOf(workspace.store, "acme", [old])).open(sealed, place)).toBe("kept");
 });
 
 test("while master keys rotate, each of them opens what it wrapped, and the first wraps", async () => {
-  const before = (await tenantCodec(workspace.store, "acme", [old])).seal("kept", place);
-  const rotated = await tenantCodec(workspace.store, "acme", [current, old]);
+  const before = (await codecOf(workspace.store, "acme", [old])).seal("kept", place);
+  const rotated = await codecOf(workspace.store, "acme", [current, old]);
   expect(rotated.open(before, place)).toBe("kept");
-  await tenantCodec(workspace.store, "fresh", [current, old]);
-  await tenantCodec(workspace.store, "fresh", [current]);
-  await expect(tenantCodec(workspace.store, "acme", [current])).rejects.toThrow(
+  await codecOf(workspace.store, "fresh", [current, old]);
+  await codecOf(workspace.store, "fresh", [current]);
+  await expect(codecOf(workspace.store, "acme", [current])).rejects.toThrow(
     /wrapped by master key "old", which HOLDFAST_MASTER_KEY does not hold/,
   );
 });
 
 test("a wrong master key is a clear error of that tenant, and changes nothing", async () => {
-  await tenantCodec(workspace.store, "acme", [old]);
+  await codecOf(workspace.store, "acme", [old]);
   const before = await workspace.inner.get("keys/acme.json");
-  const opening = tenantCodec(workspace.store, "acme", [{ ...wrong, id: "old" }]);
+  const opening = codecOf(workspace.store, "acme", [{ ...wrong, id: "old" }]);
   await expect(opening).rejects.toThrow(TenantUnavailableError);
   await expect(opening).rejects.toThrow(/does not open with master key "old"/);
   expect(await workspace.inner.get("keys/acme.json")).toEqual(before);
@@ -93,7 +105,7 @@ test.each(["{", "{}", '{"keys":[]}', '{"keys":[{"id":"1","masterKeyId":"old","wr
   "a key record that reads %s is a clear error, and no second key is made",
   async (body) => {
     await workspace.inner.put("keys/acme.json", body);
-    await expect(tenantCodec(workspace.store, "acme", [old])).rejects.toThrow(TenantUnavailableError);
+    await expect(codecOf(workspace.store, "acme", [old])).rejects.toThrow(TenantUnavailableError);
     expect(workspace.store.count("put", "keys/")).toBe(0);
   },
 );

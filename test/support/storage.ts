@@ -109,6 +109,7 @@ export class TenantWorkspace {
           log: this.litestreams.log,
           timeoutMs: 30_000,
         }),
+      onLocalLoss: () => {},
       now: Date.now,
       ...changes,
     };

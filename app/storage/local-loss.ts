@@ -1,0 +1,112 @@
+import { closeSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import Database from "libsql";
+import * as z from "zod";
+import { checkFile } from "./check-file.ts";
+import type { ObjectStore } from "./object-store.ts";
+
+/** How far a file and its WAL had come when a round passed: what is less now has lost something that was acknowledged. */
+const witness = z.object({
+  mainBytes: z.number(),
+  walBytes: z.number(),
+  /** The WAL's first salt; SQLite adds one whenever the WAL starts anew (file format, section 4.1). */
+  walSalt: z.number().nullable(),
+});
+type Witness = z.infer<typeof witness>;
+
+/** `<min txid>-<max txid>.ltx`, wherever Litestream keeps it. */
+const ltxName = /[0-9a-f]{16}-([0-9a-f]{16})\.ltx$/;
+/** A WAL that started anew more often between two rounds is not believed. */
+const maxRestarts = 2 ** 20;
+
+/** To be called at every passed round, before anything rests on it: cheap, and in one write. */
+export function leaveWitness(path: string): void {
+  const now: Witness = {
+    mainBytes: statSync(path).size,
+    walBytes: sizeOf(`${path}-wal`),
+    walSalt: readWalSalt(`${path}-wal`),
+  };
+  writeFileSync(witnessPath(path), JSON.stringify(now));
+}
+
+/**
+ * Leaves a file that nobody uses any more whole in itself: its WAL, which goes when the last handle is collected, moved
+ * into it. Only for a file that Litestream has let go of, and when no commit can come: a checkpoint may race none.
+ */
+export function settleFile(path: string): void {
+  try {
+    const database = new Database(path);
+    database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    database.close();
+    leaveWitness(path);
+  } catch {
+    // The disk may be full or gone: the file shows as not whole at its next use, and its replica is used.
+  }
+}
+
+/**
+ * What a file that nobody has open lacks of what was acknowledged on it, or null: a folder is a cache that may vanish in
+ * part, be damaged, or be set back. `replica` names the store's folder of its epoch, if anything was acknowledged there.
+ */
+export async function findLocalLoss(
+  path: string,
+  store: ObjectStore,
+  replica: string | null,
+): Promise<string | null> {
+  const before = await readWitness(path);
+  if (before === undefined && replica !== null) return "it has no record of what was shipped";
+  const shorter = before === undefined ? null : whatIsMissing(path, before);
+  if (shorter !== null) return shorter;
+  if (replica !== null) {
+    const shipped = lastTxid(await store.list(`${replica}/`));
+    const local = lastTxid(await readdir(join(dirname(path), ".tenant.db-litestream/ltx/0")).catch(() => []));
+    if (local < shipped) return `it ends at Litestream's txid ${local}, and the store has ${shipped}`;
+  }
+  return await checkFile(path, (await stat(path)).size, "libsql").then(
+    () => null,
+    (error: Error) => error.message,
+  );
+}
+
+function whatIsMissing(path: string, before: Witness): string | null {
+  if (sizeOf(path) < before.mainBytes) return "the file is shorter than it was";
+  const salt = readWalSalt(`${path}-wal`);
+  const restarts = salt === null || before.walSalt === null ? 0 : (salt - before.walSalt) >>> 0;
+  if (before.walSalt !== null && salt === null) return "its WAL is gone";
+  if (restarts > maxRestarts) return "its WAL is another one";
+  return restarts === 0 && sizeOf(`${path}-wal`) < before.walBytes ? "its WAL is shorter than it was" : null;
+}
+
+function lastTxid(names: readonly string[]): number {
+  return Math.max(0, ...names.map((name) => Number.parseInt(ltxName.exec(name)?.[1] ?? "0", 16)));
+}
+
+function witnessPath(path: string): string {
+  return join(dirname(path), "shipped.json");
+}
+
+async function readWitness(path: string): Promise<Witness | undefined> {
+  try {
+    return witness.parse(JSON.parse(await readFile(witnessPath(path), "utf8")));
+  } catch {
+    return undefined;
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Null without a WAL. The WAL is no file that SQLite locks, so reading it drops no lock. */
+function readWalSalt(path: string): number | null {
+  if (sizeOf(path) < 32) return null;
+  const file = openSync(path, "r");
+  try {
+    const header = Buffer.alloc(32);
+    readSync(file, header, 0, 32, 0);
+    return header.readUInt32BE(16);
+  } finally {
+    closeSync(file);
+  }
+}
