@@ -17,6 +17,7 @@ export class Waits {
   #asleep = 0;
   readonly #cancels = new Set<() => void>();
   #nextId = 0;
+  #closed = false;
 
   /** The returned function ends the activity. */
   begin(activity: Activity): () => void {
@@ -40,11 +41,14 @@ export class Waits {
 
   /** Keeps a timer's cancel until the run is let go; the returned function forgets it. */
   keep(cancel: () => void): () => void {
-    this.#cancels.add(cancel);
+    // What was recorded together with the run's end begins to wait after it.
+    if (this.#closed) cancel();
+    else this.#cancels.add(cancel);
     return () => void this.#cancels.delete(cancel);
   }
 
   close(): void {
+    this.#closed = true;
     for (const cancel of this.#cancels) cancel();
     this.#cancels.clear();
   }
