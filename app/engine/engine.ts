@@ -235,11 +235,16 @@ export class Engine implements Runs {
     return this.#lives.unfinished;
   }
 
-  /** The runs in memory, by status. */
+  /** Runs in memory, by status; those that wait for a place there count as queued. */
   countLive(): ReadonlyMap<RunStatus, number> {
-    const counts = new Map<RunStatus, number>();
+    const counts = new Map<RunStatus, number>([["queued", this.#lives.coming]]);
     for (const { status } of this.#lives.live.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
     return counts;
+  }
+
+  /** Runs that are not in memory and wait for a moment. */
+  get parked(): number {
+    return this.#lives.parked;
   }
 
   activity(): EngineActivity {

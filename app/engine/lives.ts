@@ -69,6 +69,16 @@ export class Lives {
     return this.#scheduler.busy;
   }
 
+  /** Runs that are to come to life as soon as there is room, or are being read. */
+  get coming(): number {
+    return this.#scheduler.coming;
+  }
+
+  /** Runs that are not in memory and wait for a moment. */
+  get parked(): number {
+    return this.#scheduler.parked;
+  }
+
   /** When the earliest wait of any run is over; null if none waits for a time. */
   get nextWakeAt(): number | null {
     const live = [...this.live.values()].map(({ wakeAt }) => wakeAt ?? Infinity);

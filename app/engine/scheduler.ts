@@ -39,11 +39,21 @@ export class Scheduler {
 
   /** Runs that something is being done for, or will be as soon as there is room. */
   get busy(): number {
-    let working = this.#ready.size + this.#loading.size;
+    let working = this.coming;
     // One that has ended, or was paused, and is still here has not been written so.
     for (const { status } of this.#live.values())
       if (status !== "sleeping" && status !== "waiting") working += 1;
     return working;
+  }
+
+  /** Runs that are to come to life as soon as there is room, or are being read. */
+  get coming(): number {
+    return this.#ready.size + this.#loading.size;
+  }
+
+  /** Runs that are not in memory and wait for a moment. */
+  get parked(): number {
+    return this.#heap.size;
   }
 
   /** The earliest moment at which a run that is not in memory is due; null if there is none. */

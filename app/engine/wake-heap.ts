@@ -10,6 +10,10 @@ export class WakeHeap {
   /** The wakes that count; what else is in the heap was taken out, and goes when it comes to the top. */
   readonly #byRun = new Map<string, Wake>();
 
+  get size(): number {
+    return this.#byRun.size;
+  }
+
   /** The earliest moment, or null. */
   get next(): number | null {
     return this.#first()?.at ?? null;

@@ -17,6 +17,14 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
   );
   gauge("holdfast_ready", "1 if this host is ready to serve.", () => (host.readiness().ready ? 1 : 0));
   gauge("holdfast_open_tenants", "Tenants that are open on this host.", () => host.openTenants().length);
+  gauge(
+    "holdfast_unavailable_tenants",
+    "Tenants that could not be opened the last time that was tried.",
+    () => host.unavailableTenants(),
+  );
+  gauge("holdfast_parked_runs", "Runs that left memory and wait for a moment, on open tenants.", () =>
+    host.openTenants().reduce((sum, tenant) => sum + tenant.runs.parked, 0),
+  );
   const runs: Gauge<"status"> = new Gauge({
     name: "holdfast_runs",
     help: "Runs in memory, by what they are doing; one that only waits leaves memory after seconds.",

@@ -61,6 +61,10 @@ export class TenantSlot {
     return this.#state.kind === "open" ? this.#state.tenant : null;
   }
 
+  get hasFailed(): boolean {
+    return this.#state.kind === "failed";
+  }
+
   get isForgettable(): boolean {
     if (this.#uses > 0 || this.#leftover !== null || this.#isWanted) return false;
     // One that failed is remembered for as long as it would make the next opening wait longer.

@@ -97,6 +97,11 @@ export class WorkerHost implements Host {
     return oldest.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...oldest));
   }
 
+  /** How many tenants could not be opened the last time that was tried. */
+  unavailableTenants(): number {
+    return [...this.#slots.values()].filter(({ hasFailed }) => hasFailed).length;
+  }
+
   openTenants(): readonly HostedTenant[] {
     return [...this.#slots.values()].flatMap(({ open }) => open ?? []);
   }

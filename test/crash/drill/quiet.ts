@@ -32,5 +32,6 @@ export async function whenQuiet(
 async function countBusy(life: WorkerLife): Promise<number> {
   const metrics = await life.metrics();
   const statuses = ["queued", "running", "sleeping"];
-  return statuses.reduce((sum, status) => sum + (metrics.get(`holdfast_runs{status="${status}"}`) ?? 1), 0);
+  const samples = [...statuses.map((status) => `holdfast_runs{status="${status}"}`), "holdfast_parked_runs"];
+  return samples.reduce((sum, sample) => sum + (metrics.get(sample) ?? 1), 0);
 }
