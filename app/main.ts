@@ -19,6 +19,10 @@ async function main(): Promise<void> {
   const environment = process.env;
   const config = loadConfig(environment);
   const log = createLog(config);
+  // An agent's promise that nobody awaits must not end every tenant's host.
+  process.on("unhandledRejection", (error) =>
+    log.error({ err: error }, "a promise was rejected that nobody awaited"),
+  );
   const onFenced = (): void => process.exit(exitCodes.fenced);
   const worker = await startWorker({ config, log, environment, supervise: superviseLitestream, onFenced });
 
@@ -29,10 +33,6 @@ async function main(): Promise<void> {
     log.info({ event: "draining", signal }, "draining");
     void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
   };
-  // An agent's promise that nobody awaits must not end every tenant's host.
-  process.on("unhandledRejection", (error) =>
-    log.error({ err: error }, "a promise was rejected that nobody awaited"),
-  );
   // What an agent throws in a timer or a callback reaches nobody, and leaves half-done what it was thrown out of.
   process.on("uncaughtException", (error) => {
     worker.reportUncaught(error);

@@ -225,6 +225,9 @@ export class Engine implements Runs {
       this.#lives.change(runId, get, async (run) => {
         if (!hasEnded(run.status))
           throw new WrongStatusError(runId, run.status, "only a run that has ended is deleted");
+        const parent = run.parent === null ? undefined : await this.#options.journal.run(run.parent);
+        if (parent !== undefined && !hasEnded(parent.status))
+          throw new WrongStatusError(runId, run.status, `run "${parent.id}" waits for it, and has not ended`);
         await this.#control.remove(run);
       }),
     );
@@ -235,9 +238,14 @@ export class Engine implements Runs {
     return this.#lives.unfinished;
   }
 
-  /** Runs in memory, by status; those that wait for a place there count as queued. */
+  /** Runs that are to come to life as soon as there is room, or are being read. */
+  get coming(): number {
+    return this.#lives.coming;
+  }
+
+  /** Runs in memory, by status. */
   countLive(): ReadonlyMap<RunStatus, number> {
-    const counts = new Map<RunStatus, number>([["queued", this.#lives.coming]]);
+    const counts = new Map<RunStatus, number>();
     for (const { status } of this.#lives.live.values()) counts.set(status, (counts.get(status) ?? 0) + 1);
     return counts;
   }

@@ -65,6 +65,16 @@ export class EngineStoppedError extends EngineError {
   }
 }
 
+/** What is recorded of a run cannot be read, however often that is tried: the run's trouble, and not its tenant's. */
+export class UnreadableRunError extends Error {
+  override readonly name: string = "UnreadableRunError";
+}
+
+/** The tenant's file did not take a transaction (disk full, or locked for long): the platform's trouble, no failed attempt. */
+export class JournalTroubleError extends Error {
+  override readonly name = "JournalTroubleError";
+}
+
 /** A run took longer than its agent's `timeout`. */
 export class RunTimeoutError extends Error {
   override readonly name: string = "TimeoutError";

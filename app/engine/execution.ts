@@ -34,7 +34,7 @@ export interface ExecutionPorts {
   readonly childEnd: (
     runId: string,
     parent: Execution,
-  ) => { readonly promise: Promise<RunRecord>; readonly forget: () => void };
+  ) => { readonly promise: Promise<RunRecord | undefined>; readonly forget: () => void };
   /** What else is committed when the run has failed. */
   readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
   /** Told once, when the run has ended or was paused: it needs no memory any more. */
@@ -70,8 +70,8 @@ export class Execution {
   /** Called when the run ends or is let go: attempts whose signal was asked for abort it. */
   readonly onLetGo = new Set<() => void>();
   #letGoReason: string | null = null;
-  /** Set by a call that waits for another run. */
-  hasChildren = false;
+  /** Whether it may have waited for other runs: set by what is recorded, and by a call that waits for one. */
+  hasChildren: boolean;
   readonly #runLog: RunLog;
   readonly #isNew: boolean;
   #status: RunRecord["status"];
@@ -89,6 +89,7 @@ export class Execution {
     this.ports = ports;
     this.#status = run.status;
     this.#wakeAt = run.wakeAt;
+    this.hasChildren = past.rows.some(({ kind }) => kind === "child.started");
     this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
     this.signals = new SignalExchange(past.inbox, {
       record: (...facts) => this.record(...facts),
@@ -129,7 +130,8 @@ export class Execution {
 
   /** Whether all that the run does is wait: then it can be dropped from memory and replayed when its wait is over. */
   get onlyWaits(): boolean {
-    if (this.#state !== "running" || this.replay.replaying || !this.#runLog.isIdle) return false;
+    if (this.#state !== "running" || this.replay.replaying || this.replay.settling) return false;
+    if (!this.#runLog.isIdle) return false;
     // Something came for it, and is being read.
     if (this.#hearing > 0 || this.signals.isMatching) return false;
     const { status } = this.waits.summary();
@@ -207,17 +209,15 @@ export class Execution {
 
   /** Resolves when what the run rests on is durable, so that effects may leave; never, once the run is let go. */
   async effectsAllowed(): Promise<void> {
-    for (;;) {
+    for (let told = false; ; told = true) {
       if (this.#state !== "running") return await never();
       if (this.run.durability === "local") return;
       try {
         await this.ports.journal.durable();
         if (this.#state === "running") return;
       } catch (error) {
-        this.ports.log.warn(
-          { err: error, run: this.run.id },
-          "a step waits: what it rests on is not durable yet",
-        );
+        const facts = { err: error, run: this.run.id };
+        if (!told) this.ports.log.warn(facts, "a step waits: what it rests on is not durable yet");
         await new Promise<void>((resolve) => this.clock.setTimer(this.clock.now() + gateRetryMs, resolve));
       }
     }
@@ -279,6 +279,8 @@ export class Execution {
     this.#letGoReason = reason;
     for (const listener of this.onLetGo) listener();
     this.onLetGo.clear();
+    // Who waits for attempts to end need not wait any more.
+    this.#noAttemptInFlight?.();
   }
 
   get #isEnding(): boolean {
@@ -373,7 +375,7 @@ export class Execution {
 
   /** The code has had its turn: what does it wait for now? */
   #syncStatus(): void {
-    if (this.#state !== "running") return;
+    if (this.#state !== "running" || this.replay.settling) return;
     const patch = this.#statusPatch();
     if (patch !== null) this.#runLog.write(this.#patching(patch)());
     if (this.#status !== "running") void this.#tellIfWaiting();

@@ -1,5 +1,5 @@
 import type { Agent } from "./agent.ts";
-import { UnknownAgentError, WrongStatusError } from "./errors.ts";
+import { UnknownAgentError, UnreadableRunError, WrongStatusError } from "./errors.ts";
 import type { EngineOptions } from "./engine.ts";
 import { Execution, startedData, type ExecutionPorts } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
@@ -49,7 +49,7 @@ export class Lives {
       clock: options.clock,
       maxLive: options.maxLive,
       parkAfterMs,
-      load: (runId) => this.#load(runId),
+      load: (runId, begin) => this.#load(runId, begin),
       onTrouble: options.onTrouble,
     });
   }
@@ -121,6 +121,12 @@ export class Lives {
   /** Makes a run and adopts it: nobody changes it between the two, although it can be read by then. */
   alone<Result>(runId: string, make: () => Promise<Result>): Promise<Result> {
     return this.#changes.run(runId, make);
+  }
+
+  /** A run that was committed just now by another one. It is read again: it may have been changed since, or cancelled with that one. */
+  adoptChild({ id, agent }: RunRecord): void {
+    this.#unfinished += 1;
+    this.#scheduler.wake(id, agent);
   }
 
   /** A run that was committed just now, with the rows of history that it has. */
@@ -228,12 +234,12 @@ export class Lives {
     if (run?.status === "waiting") this.#scheduler.wake(runId, run.agent);
   }
 
-  /** Brings a run to life; undefined if it has ended, is paused or is not due. */
-  #load(runId: string): Promise<Execution | undefined> {
+  /** Brings a run to life; false if it has ended, is paused or cannot be read. */
+  #load(runId: string, begin: (execution: Execution) => boolean): Promise<boolean> {
     return this.#changes.run(runId, async () => {
       const { journal, clock, log } = this.#options;
       const run = await journal.run(runId);
-      if (run === undefined || hasEnded(run.status) || run.status === "paused") return undefined;
+      if (run === undefined || hasEnded(run.status) || run.status === "paused") return false;
       const agent = this.#agents.get(run.agent);
       if (agent === undefined) {
         log.error(
@@ -241,13 +247,21 @@ export class Lives {
           "a run waits: its agent is not in the agents' folder any more",
         );
         this.#scheduler.wakeAt({ at: clock.now() + agentRecheckMs, runId, agent: run.agent });
-        return undefined;
+        return false;
       }
-      return await this.#read(run, agent);
+      return await this.#read(run, agent, begin).catch((error: unknown) => {
+        if (!(error instanceof UnreadableRunError)) throw error;
+        log.error(
+          { err: error, run: runId, agent: run.agent },
+          "a run waits: what is recorded of it cannot be read",
+        );
+        this.#scheduler.wakeAt({ at: clock.now() + agentRecheckMs, runId, agent: run.agent });
+        return false;
+      });
     });
   }
 
-  async #read(run: RunRecord, agent: Agent): Promise<Execution> {
+  async #read(run: RunRecord, agent: Agent, begin: (execution: Execution) => boolean): Promise<boolean> {
     const late: SignalRecord[] = [];
     this.#late.set(run.id, late);
     try {
@@ -257,9 +271,11 @@ export class Lives {
         const facts = { event: "run.resumed", run: run.id, agent: run.agent, replayed: history.length };
         this.#options.log.info(facts, "run resumed");
       }
+      // No turn between these: what comes now is late, what comes next finds the run alive.
       const execution = this.#execution(run, agent, { history, inbox });
+      const began = begin(execution);
       for (const signal of late) execution.signals.receive(signal);
-      return execution;
+      return began;
     } finally {
       this.#late.delete(run.id);
     }
@@ -294,7 +310,7 @@ export class Lives {
         const checked = await checkValue(agent.input, input, `The input of agent "${agentId}"`);
         return { ...this.newRun(agent, checked, parent?.durability), parent: parent?.id ?? null };
       },
-      adopt: (run) => this.adopt(run),
+      adopt: (run) => this.adoptChild(run),
       childEnd: (runId, parent) => this.#end(runId, parent),
       afterFailure: (run, error) => {
         const agent = this.#agents.get(failureAgentId(run.agent));
@@ -307,14 +323,14 @@ export class Lives {
     };
   }
 
-  /** Resolves when the run has ended, however long that takes; never, once it is forgotten. */
+  /** Resolves when the run has ended, however long that takes, or with undefined if it was deleted; never, once it is forgotten. */
   #end(
     runId: string,
     parent: Execution,
-  ): { readonly promise: Promise<RunRecord>; readonly forget: () => void } {
+  ): { readonly promise: Promise<RunRecord | undefined>; readonly forget: () => void } {
     const { clock, journal, log } = this.#options;
     let forget = (): void => {};
-    const wait = async (): Promise<RunRecord> => {
+    const wait = async (): Promise<RunRecord | undefined> => {
       for (;;) {
         // What the parent waits for may be here: it must not leave memory while that is read.
         const heard = parent.hear();

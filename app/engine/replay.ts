@@ -53,6 +53,11 @@ export class Replay {
     return this.#cursor < this.#recorded.outcomes.length || !this.#recorded.allAsked;
   }
 
+  /** Whether calls are being handed their outcomes, or held back until others were. */
+  get settling(): boolean {
+    return this.#pumping || this.#held.length > 0;
+  }
+
   /** Marks the call as made, and gives what history knows of it. Reports a call that was recorded as another kind. */
   ask(identity: StepIdentity, kind: CallKind): RecordedCall | undefined {
     const call = this.#recorded.ask(identity);
@@ -156,6 +161,10 @@ export class Replay {
   #report(what: string): void {
     if (this.#closed) return;
     this.close();
-    this.#on.mismatch(new MismatchError(`The agent's code no longer matches the run's history: ${what}.`));
+    this.#on.mismatch(
+      new MismatchError(
+        `The agent's code no longer matches the run's history: ${what}. Mend the code so that it fits again, then resume the run.`,
+      ),
+    );
   }
 }

@@ -9,8 +9,11 @@ export interface SchedulerOptions {
   readonly maxLive: number;
   /** A run that does nothing but wait is dropped from memory after so long, or sooner if others need the room. */
   readonly parkAfterMs: number;
-  /** Brings a run to life; undefined if there is nothing to be done for it. */
-  readonly load: (runId: string) => Promise<Execution | undefined>;
+  /**
+   * Brings a run to life by `begin`, while nobody else changes it; false if there is nothing to be done for it. `begin` says
+   * whether it did: after a stop nothing begins.
+   */
+  readonly load: (runId: string, begin: (execution: Execution) => boolean) => Promise<boolean>;
   readonly onTrouble: (error: unknown) => void;
 }
 
@@ -122,19 +125,25 @@ export class Scheduler {
   async #load(runId: string): Promise<void> {
     this.#loading.add(runId);
     try {
-      const execution = await this.#options.load(runId);
+      const began = await this.#options.load(runId, (execution) => this.#beginLoaded(execution));
       // It stays among those that something is to be done for.
       if (this.#stopped) return;
       this.#loading.delete(runId);
-      if (execution !== undefined) this.#begin(execution);
-      else if (this.#again.delete(runId)) return void this.#load(runId);
-      this.#again.delete(runId);
+      const again = this.#again.delete(runId);
+      if (!began && again) return void this.#load(runId);
       this.#fill();
     } catch (error) {
       if (this.#stopped) return;
       this.#loading.delete(runId);
       this.#options.onTrouble(error);
     }
+  }
+
+  #beginLoaded(execution: Execution): boolean {
+    if (this.#stopped) return false;
+    this.#loading.delete(execution.run.id);
+    this.#begin(execution);
+    return true;
   }
 
   #begin(execution: Execution): void {

@@ -1,4 +1,4 @@
-import { RunCancelledError, StepError } from "./errors.ts";
+import { RunCancelledError, RunNotFoundError, StepError } from "./errors.ts";
 import type { Execution } from "./execution.ts";
 import type { HistoryEvent, RunRecord } from "./journal.ts";
 import { reviveError, serializeError, type SerializedError } from "./serialized-error.ts";
@@ -74,6 +74,10 @@ async function endOfChild(
   const heard = execution.waits.keep(coming.forget);
   const end = await coming.promise;
   heard();
+  if (end === undefined)
+    return await execution.record("child.failed", identity, {
+      data: serializeError(new RunNotFoundError(childId)),
+    });
   waited();
   if (end.status === "completed")
     return await execution.record("child.completed", identity, { data: end.output });

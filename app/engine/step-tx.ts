@@ -1,9 +1,14 @@
 import type { Execution } from "./execution.ts";
+import { JournalTroubleError } from "./errors.ts";
 import { decideRetry } from "./retry.ts";
 import { serializeError } from "./serialized-error.ts";
 import type { HistoryEvent } from "./journal.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { attemptsOf } from "./step-run.ts";
+import { passed } from "./step-sleep.ts";
+
+/** Between beginnings of a transaction that the file did not take. */
+const retryTransactionMs = 1_000;
 
 /**
  * A step whose record commits with what its function writes to the tenant's database: exactly once. No gate stands before
@@ -16,10 +21,7 @@ export async function runTransaction(
 ): Promise<unknown> {
   return await attemptsOf(execution, identity, async (attempt, pauseUntil): Promise<HistoryEvent> => {
     try {
-      return await execution.recordTransaction(identity, attempt, (tx) => {
-        execution.ports.guard.enter(execution);
-        return fn(tx as never);
-      });
+      return await transactUntilTaken(execution, identity, attempt, fn);
     } catch (thrown) {
       const error = serializeError(thrown);
       const next = decideRetry(execution.agent.retry, attempt, thrown, execution.clock.now());
@@ -29,4 +31,26 @@ export async function runTransaction(
       return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
     }
   });
+}
+
+/** What the platform cuts off is no attempt: it is begun again until the file takes it. */
+async function transactUntilTaken(
+  execution: Execution,
+  identity: StepIdentity,
+  attempt: number,
+  fn: (tx: never) => Promise<unknown>,
+): Promise<HistoryEvent> {
+  for (;;) {
+    try {
+      return await execution.attempt(() =>
+        execution.recordTransaction(identity, attempt, (tx) => {
+          execution.ports.guard.enter(execution);
+          return fn(tx as never);
+        }),
+      );
+    } catch (thrown) {
+      if (!(thrown instanceof JournalTroubleError)) throw thrown;
+      await passed(execution, execution.clock.now() + retryTransactionMs);
+    }
+  }
 }

@@ -27,12 +27,13 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
   );
   const runs: Gauge<"status"> = new Gauge({
     name: "holdfast_runs",
-    help: "Runs in memory, by what they are doing; one that only waits leaves memory after seconds.",
+    help: "Runs in memory, by what they are doing, and those that wait for a place there as queued; one that only waits leaves memory after seconds.",
     labelNames: ["status"],
     registers,
     collect() {
       for (const status of runStatuses) runs.set({ status }, 0);
       for (const tenant of host.openTenants()) {
+        runs.inc({ status: "queued" }, tenant.runs.coming);
         for (const [status, count] of tenant.runs.countLive()) runs.inc({ status }, count);
       }
     },

@@ -6,6 +6,8 @@ import {
   type KeyObject,
 } from "node:crypto";
 
+import { UnreadableRunError } from "../engine/errors.ts";
+
 /** A value as a row holds it: JSON text when `keyId` is null, else bytes sealed with that key. NULL stands for `undefined`. */
 export interface SealedValue {
   readonly keyId: string | null;
@@ -24,7 +26,7 @@ export interface Codec {
   open(sealed: SealedValue, place: string): unknown;
 }
 
-export class UnreadableValueError extends Error {
+export class UnreadableValueError extends UnreadableRunError {
   override readonly name = "UnreadableValueError";
 }
 

@@ -1,5 +1,7 @@
 import type { Connection, HoldfastTransaction, Statements } from "../../db/connect.ts";
 import { history as historyTable } from "../../db/schema.ts";
+import { DatabaseBusyError, DatabaseFullError, DatabaseIoError, QueueFullError } from "../../db/errors.ts";
+import { JournalTroubleError } from "../engine/errors.ts";
 import type { HistoryEvent, Journal, ListedRun, RunFilter, RunRecord } from "../engine/journal.ts";
 import type { RunStatus, SignalRecord, UnfinishedRun, Write } from "../engine/journal.ts";
 import { turn } from "../engine/turn.ts";
@@ -42,9 +44,13 @@ export class SqliteJournal implements Journal {
 
   async transaction(work: (tx: unknown) => Promise<readonly Write[]>): Promise<void> {
     await this.flush();
-    await this.#connection.db.transaction(async (tx) => {
-      for (const write of await work(tx)) await this.#insertIn(tx, write);
-    });
+    try {
+      await this.#connection.db.transaction(async (tx) => {
+        for (const write of await work(tx)) await this.#insertIn(tx, write);
+      });
+    } catch (error) {
+      throw isPlatformTrouble(error) ? new JournalTroubleError(error.message, { cause: error }) : error;
+    }
   }
 
   async durable(): Promise<void> {
@@ -215,6 +221,13 @@ export class SqliteJournal implements Journal {
       }
     }
   }
+}
+
+/** Also where Drizzle has wrapped it. */
+function isPlatformTrouble(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  const troubles = [DatabaseBusyError, DatabaseFullError, DatabaseIoError, QueueFullError];
+  return troubles.some((kind) => error instanceof kind || error.cause instanceof kind);
 }
 
 /** The statement's text by the row's shape: the connection keeps it prepared. */
