@@ -161,7 +161,10 @@ export class Lives {
     this.#late.get(run.id)?.push(signal);
     const live = this.#stopped ? undefined : this.live.get(run.id);
     if (live !== undefined) live.signals.receive(signal);
-    else if (run.status !== "queued" && run.status !== "paused") this.#scheduler.wake(run.id, run.agent);
+    // It may have begun, waited and left memory since it was read.
+    else if (run.status === "queued" || run.status === "paused")
+      this.#lookAt(run.id).catch(this.#options.onTrouble);
+    else this.#scheduler.wake(run.id, run.agent);
   }
 
   /**
