@@ -61,6 +61,8 @@ export class Replay {
   /** Marks the call as made, and gives what history knows of it. Reports a call that was recorded as another kind. */
   ask(identity: StepIdentity, kind: CallKind): RecordedCall | undefined {
     const call = this.#recorded.ask(identity);
+    // It may be the last one that history has: nothing else would let go of those that were held back for it.
+    if (call !== undefined && this.#held.length > 0 && !this.replaying) void this.#pump();
     if (call !== undefined && call.kind !== kind)
       this.#report(`the code asks for ${kind} "${identity.name}", history has a ${call.kind} of that name`);
     return call;
