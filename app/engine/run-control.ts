@@ -3,6 +3,7 @@ import type { CrashLoopError } from "./crash-loop.ts";
 import { InvalidInputError, WrongStatusError } from "./errors.ts";
 import {
   hasEnded,
+  type HistoryEvent,
   type HistoryKind,
   type Journal,
   type RunPatch,
@@ -53,7 +54,7 @@ export class RunControl {
 
   /** Throws InvalidInputError if the run never made the call that is named. */
   async retry(run: RunRecord, from: StepPlace | undefined): Promise<void> {
-    const point = await this.#find(run.id, from);
+    const point = find(run.id, await wholeHistory(this.#journal, run.id), from);
     const now = this.#clock.now();
     const patch = { status: "running", startedAt: now, endedAt: null, wakeAt: null } as const;
     await this.#change(run.id, "run.retried", point, { ...patch, output: undefined, error: null });
@@ -62,7 +63,7 @@ export class RunControl {
   /** A new run that shares the recorded past up to the call. Throws InvalidInputError. */
   async fork(run: RunRecord, from: StepPlace | undefined): Promise<RunRecord> {
     const history = await wholeHistory(this.#journal, run.id);
-    const point = await this.#find(run.id, from);
+    const point = find(run.id, history, from);
     const id = this.#newId();
     const now = this.#clock.now();
     const shared = before(rowsThatCount(history), point).filter(
@@ -108,15 +109,6 @@ export class RunControl {
     return family;
   }
 
-  async #find(runId: string, from: StepPlace | undefined): Promise<RetryPoint> {
-    const point = findRetryPoint(await wholeHistory(this.#journal, runId), from);
-    if (point !== undefined) return point;
-    const place = `${from?.path ? `${from.path}/` : ""}${from?.name} (occurrence ${from?.occurrence ?? 0})`;
-    throw new InvalidInputError("The step to go on from", [
-      { path: "from", message: `run "${runId}" has no recorded step ${place}` },
-    ]);
-  }
-
   async #change(runId: string, kind: HistoryKind, data: unknown, patch: RunPatch): Promise<void> {
     const seq = (await this.#journal.lastSeq(runId)) + 1;
     await this.#journal.append([this.#row(runId, seq, kind, data), { kind: "patch-run", runId, patch }]);
@@ -129,4 +121,14 @@ export class RunControl {
       event: { runId, seq, at, kind, path: "", name: "", occurrence: 0, attempt: 0, data },
     };
   }
+}
+
+/** Throws InvalidInputError if history has no such call. */
+function find(runId: string, history: readonly HistoryEvent[], from: StepPlace | undefined): RetryPoint {
+  const point = findRetryPoint(history, from);
+  if (point !== undefined) return point;
+  const place = `${from?.path ? `${from.path}/` : ""}${from?.name} (occurrence ${from?.occurrence ?? 0})`;
+  throw new InvalidInputError("The step to go on from", [
+    { path: "from", message: `run "${runId}" has no recorded step ${place}` },
+  ]);
 }

@@ -4,7 +4,7 @@ import { StepError } from "./errors.ts";
 import type { Execution } from "./execution.ts";
 import type { HistoryEvent } from "./journal.ts";
 import { asRecorded } from "./json.ts";
-import { decideRetry, retryPolicy } from "./retry.ts";
+import { decideRetry, retryPolicy, type RetryPolicy } from "./retry.ts";
 import { reviveError, serializeError, type SerializedError } from "./serialized-error.ts";
 import { settled } from "./settled.ts";
 import { idempotencyKeyOf, type StepIdentity } from "./step-identity.ts";
@@ -30,14 +30,26 @@ export async function runAttempts<Result>(
       const result = await tryOnce(execution, identity, attempt, timeoutMs, fn);
       if ("value" in result)
         return await execution.record("step.completed", identity, { attempt, data: result.value });
-      const next = decideRetry(policy, attempt, result.thrown, execution.clock.now());
-      const error = serializeError(result.thrown);
-      if (next.kind === "exhausted")
-        return await execution.record("step.failed", identity, { attempt, data: error });
-      pauseUntil(next.at);
-      return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
+      const failure = { attempt, thrown: result.thrown, policy };
+      return await recordFailure(execution, identity, failure, pauseUntil);
     });
   });
+}
+
+/** Records what a failed attempt is followed by: another one, which `pauseUntil` is told of first, or the step's failure. */
+export async function recordFailure(
+  execution: Execution,
+  identity: StepIdentity,
+  failure: { readonly attempt: number; readonly thrown: unknown; readonly policy: RetryPolicy },
+  pauseUntil: (at: number) => void,
+): Promise<HistoryEvent> {
+  const { attempt, thrown, policy } = failure;
+  const next = decideRetry(policy, attempt, thrown, execution.clock.now());
+  const error = serializeError(thrown);
+  if (next.kind === "exhausted")
+    return await execution.record("step.failed", identity, { attempt, data: error });
+  pauseUntil(next.at);
+  return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
 }
 
 /**

@@ -1,10 +1,8 @@
 import type { Execution } from "./execution.ts";
 import { JournalTroubleError } from "./errors.ts";
-import { decideRetry } from "./retry.ts";
-import { serializeError } from "./serialized-error.ts";
 import type { HistoryEvent } from "./journal.ts";
 import type { StepIdentity } from "./step-identity.ts";
-import { attemptsOf } from "./step-run.ts";
+import { attemptsOf, recordFailure } from "./step-run.ts";
 import { passed } from "./step-sleep.ts";
 
 /** Between beginnings of a transaction that the file did not take. */
@@ -23,12 +21,8 @@ export async function runTransaction(
     try {
       return await transactUntilTaken(execution, identity, attempt, fn);
     } catch (thrown) {
-      const error = serializeError(thrown);
-      const next = decideRetry(execution.agent.retry, attempt, thrown, execution.clock.now());
-      if (next.kind === "exhausted")
-        return await execution.record("step.failed", identity, { attempt, data: error });
-      pauseUntil(next.at);
-      return await execution.record("step.retrying", identity, { attempt, data: { error, nextAt: next.at } });
+      const failure = { attempt, thrown, policy: execution.agent.retry };
+      return await recordFailure(execution, identity, failure, pauseUntil);
     }
   });
 }

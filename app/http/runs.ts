@@ -1,7 +1,7 @@
 import { Hono, type Context } from "hono";
 import { z } from "zod";
 import { RunNotFoundError } from "../engine/errors.ts";
-import type { RunStatus } from "../engine/journal.ts";
+import { runStatuses } from "../engine/journal.ts";
 import type { Host } from "../host/host.ts";
 import { allow } from "./authenticate.ts";
 import { answersFor } from "./gate.ts";
@@ -58,23 +58,12 @@ export function readRunId(c: Context): string {
   return id;
 }
 
-const statuses = [
-  "queued",
-  "running",
-  "sleeping",
-  "waiting",
-  "paused",
-  "completed",
-  "failed",
-  "cancelled",
-] as const satisfies readonly RunStatus[];
-
 const listQuery = z.object({
   agent: z
     .string()
     .regex(/^[A-Za-z0-9._/-]{1,80}$/, "must be an agent's id")
     .optional(),
-  status: z.enum(statuses).optional(),
+  status: z.enum(runStatuses).optional(),
   limit: wholeNumber({ min: 1, max: 200 }).default(50),
   cursor: z.string().transform(readCursor).optional(),
 });

@@ -4,6 +4,7 @@ import { DatabaseBusyError, DatabaseFullError, DatabaseIoError, QueueFullError }
 import { JournalTroubleError } from "../engine/errors.ts";
 import type { HistoryEvent, Journal, ListedRun, RunFilter, RunRecord } from "../engine/journal.ts";
 import type { RunStatus, SignalRecord, UnfinishedRun, Write } from "../engine/journal.ts";
+import { endedStatuses, hasEnded, runStatuses } from "../engine/journal.ts";
 import { turn } from "../engine/turn.ts";
 import type { Codec } from "./codec.ts";
 import { decodeEvent, decodeListedRun, decodeRun, decodeSignal } from "./rows.ts";
@@ -19,6 +20,10 @@ interface Pending {
 type SqlValue = string | number | Uint8Array | null;
 
 const listedColumns = `*, COALESCE((SELECT at FROM history WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1), created_at) AS updated_at`;
+
+/** For SQL, which does not know the engine's words. */
+const endedList = quoted(endedStatuses);
+const openList = quoted(runStatuses.filter((status) => !hasEnded(status)));
 
 /** The engine's journal in a tenant's file. */
 export class SqliteJournal implements Journal {
@@ -93,25 +98,21 @@ export class SqliteJournal implements Journal {
 
   async unfinishedRuns(): Promise<readonly UnfinishedRun[]> {
     type Row = Pick<RunRow, "id" | "agent" | "status" | "wake_at">;
-    const open = "'queued', 'running', 'sleeping', 'waiting', 'paused'";
-    const sql = `SELECT id, agent, status, wake_at FROM runs WHERE status IN (${open}) ORDER BY id`;
+    const sql = `SELECT id, agent, status, wake_at FROM runs WHERE status IN (${openList}) ORDER BY id`;
     const rows = await this.#read((on) => on.all<Row>(sql));
     return rows.map(({ id, agent, status, wake_at: wakeAt }) => ({ id, agent, status, wakeAt }));
   }
 
   async runsToLookAt(): Promise<readonly string[]> {
     const signalled = "SELECT run_id AS id FROM signals WHERE taken_by_seq IS NULL";
-    const ended =
-      "SELECT parent AS id FROM runs WHERE parent IS NOT NULL AND status IN ('completed', 'failed', 'cancelled')";
+    const ended = `SELECT parent AS id FROM runs WHERE parent IS NOT NULL AND status IN (${endedList})`;
     const waiting = `SELECT id FROM runs WHERE status = 'waiting' AND id IN (${signalled} UNION ALL ${ended})`;
     return (await this.#read((on) => on.all<{ readonly id: string }>(waiting))).map(({ id }) => id);
   }
 
   async orphans(): Promise<readonly string[]> {
-    const open = "'queued', 'running', 'sleeping', 'waiting', 'paused'";
-    const ended = "'completed', 'failed', 'cancelled'";
     const sql = `SELECT child.id FROM runs AS child JOIN runs AS parent ON parent.id = child.parent
-      WHERE child.parent IS NOT NULL AND child.status IN (${open}) AND parent.status IN (${ended})
+      WHERE child.parent IS NOT NULL AND child.status IN (${openList}) AND parent.status IN (${endedList})
         AND COALESCE(child.started_at, child.created_at) <= parent.ended_at`;
     return (await this.#read((on) => on.all<{ readonly id: string }>(sql))).map(({ id }) => id);
   }
@@ -221,6 +222,10 @@ export class SqliteJournal implements Journal {
       }
     }
   }
+}
+
+function quoted(words: readonly string[]): string {
+  return words.map((word) => `'${word}'`).join(", ");
 }
 
 /** Also where Drizzle has wrapped it. */
