@@ -1,6 +1,7 @@
 import type { HoldfastDb } from "../../db/connect.ts";
 import type { Durability, RunStatus } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
+import type { Holder } from "../storage/errors.ts";
 
 /** A tenant that is open on this host. */
 export interface Tenant {
@@ -41,14 +42,35 @@ export interface Readiness {
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail: string }[];
 }
 
+/**
+ * "forwarded" when another host, or Fly's proxy on another's word, sent the request here: then it is never sent on, and a
+ * home region elsewhere does not matter any more.
+ */
+export type Arrived = "first" | "forwarded";
+
 export interface Host {
   readonly id: string;
   /**
    * Runs `work` on the tenant, which is opened first if it is not, and is not let go while `work` runs.
-   * Throws TenantUnavailableError, DrainingError.
+   * Throws ElsewhereError, TenantUnavailableError, DrainingError.
    */
-  use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T>;
-  /** Never gated, and never throws for a tenant's or the store's trouble: it tells it. */
-  status(tenantId: string): Promise<TenantStatus>;
+  use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>, arrived?: Arrived): Promise<T>;
+  /**
+   * Never gated, and never throws for a tenant's or the store's trouble: it tells it. Throws ElsewhereError when another
+   * host has the tenant: the status is asked there.
+   */
+  status(tenantId: string, arrived?: Arrived): Promise<TenantStatus>;
+  /**
+   * A request could not be handed to that host. "refused": nobody listens at its address, so that two missed beats are
+   * enough to take over.
+   */
+  noteUnreachable(hostId: string, how: "refused" | "silent"): void;
+  /**
+   * Resolves when that host is not worth waiting for: its record is stale, fenced or gone. Polls the store while it waits;
+   * ends with `signal`.
+   */
+  lost(hostId: string, signal: AbortSignal): Promise<void>;
+  /** Some other host that lives, for requests that a draining host still gets; null if none is known. */
+  anotherHost(): Promise<Holder | null>;
   readiness(): Readiness;
 }

@@ -1,9 +1,10 @@
+import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DrainingError } from "../storage/errors.ts";
+import { DrainingError, type Holder } from "../storage/errors.ts";
 import { FencedError } from "../storage/host-record.ts";
 import { wakeKey } from "../storage/wakes.ts";
-import type { Host, Readiness, Tenant, TenantStatus } from "./host.ts";
+import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
 import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
 import { WakeWatch } from "./wake-watch.ts";
@@ -54,7 +55,11 @@ export class WorkerHost implements Host {
     this.#stopListening = storage.litestream.onRestart(() => void this.#registerAgain());
   }
 
-  async use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T> {
+  async use<T>(
+    tenantId: string,
+    work: (tenant: Tenant) => Promise<T>,
+    _arrived: Arrived = "first",
+  ): Promise<T> {
     if (this.#state !== "serving") throw new DrainingError();
     return await this.#slot(tenantId).use(work);
   }
@@ -73,6 +78,16 @@ export class WorkerHost implements Host {
       late.catch(() => {});
       waiting.abort();
     }
+  }
+
+  noteUnreachable(_hostId: string, _how: "refused" | "silent"): void {}
+
+  async lost(_hostId: string, signal: AbortSignal): Promise<void> {
+    if (!signal.aborted) await once(signal, "abort");
+  }
+
+  async anotherHost(): Promise<Holder | null> {
+    return null;
   }
 
   readiness(): Readiness {

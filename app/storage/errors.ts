@@ -41,6 +41,34 @@ export class DrainingError extends StorageError {
   }
 }
 
+/** Where a tenant is served. */
+export interface Holder {
+  readonly hostId: string;
+  readonly machine: string;
+  readonly address: string;
+  readonly region: string;
+}
+
+/** Another host has the tenant and lives (or the tenant's home region has one): the request goes there. Nothing was done here. */
+export class ElsewhereError extends StorageError {
+  readonly code = "tenant_unavailable";
+  readonly retryAfterSeconds = 1;
+  readonly tenantId: string;
+  readonly holder: Holder;
+  /** "holder": that host has it. "region": nobody has it, and its home region is another one, in which that host lives. */
+  readonly why: "holder" | "region";
+  constructor(tenantId: string, holder: Holder, why: "holder" | "region" = "holder") {
+    super(
+      why === "holder"
+        ? `Tenant "${tenantId}" is served by another host (${holder.hostId}). Repeat the request.`
+        : `Tenant "${tenantId}" is at home in region "${holder.region}". Repeat the request.`,
+    );
+    this.tenantId = tenantId;
+    this.holder = holder;
+    this.why = why;
+  }
+}
+
 /** A disk that is full, a file that is locked or damaged: trouble of that tenant alone. Other errors come back as they are. */
 export function databaseTrouble(tenantId: string, error: unknown): unknown {
   if (!(error instanceof DatabaseError)) return error;

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { connect, type HoldfastDb } from "../../db/connect.ts";
 import {
   IdempotencyConflictError,
@@ -16,6 +17,7 @@ import {
 import type { StepPlace } from "../../app/engine/past.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
 import type { Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
+import type { Holder } from "../../app/storage/errors.ts";
 
 /** What each call of the fake does can be replaced, so that a test can make it fail, wait or be counted. */
 export class FakeHost implements Host {
@@ -69,6 +71,16 @@ export class FakeHost implements Host {
         error: "no route to the store",
       },
     };
+  }
+
+  noteUnreachable(_hostId: string, _how: "refused" | "silent"): void {}
+
+  async lost(_hostId: string, signal: AbortSignal): Promise<void> {
+    if (!signal.aborted) await once(signal, "abort");
+  }
+
+  async anotherHost(): Promise<Holder | null> {
+    return null;
   }
 
   readiness(): Readiness {
