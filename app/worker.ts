@@ -14,11 +14,13 @@ import { serveApp } from "./http/server.ts";
 import { routes } from "./routes.ts";
 import { lockDataFolder, readBootId, unreleasedTenants } from "./storage/data-folder.ts";
 import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
+import { systemHostClock } from "./storage/host-clock.ts";
 import { findLitestream } from "./storage/litestream-binary.ts";
 import { restoreReplica } from "./storage/litestream-restore.ts";
 import type { superviseLitestream } from "./storage/litestream.ts";
 import type { ObjectStore } from "./storage/object-store.ts";
 import { openStore } from "./storage/open-store.ts";
+import { Peers } from "./storage/peers.ts";
 import { probeStore } from "./storage/store-probe.ts";
 
 const projectRoot = join(import.meta.dirname, "..");
@@ -83,11 +85,13 @@ export async function startWorker({
     guard: (tenantId) => watchdog.guard(tenantId),
     durability: config.durability,
     idleMs: config.idleMs,
+    regionsStart: false,
     log,
     storage: {
       store,
       litestream,
       hostRecord,
+      peers: new Peers(store, hostRecord.identity.id, systemHostClock),
       dataFolder: config.dataFolder,
       bootId: await readBootId(),
       masterKeys: config.masterKeys,

@@ -1,6 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { CrashNotes, type CrashNote } from "../storage/crash-notes.ts";
-import { databaseTrouble, DrainingError, StorageError, TenantUnavailableError } from "../storage/errors.ts";
+import type { FarFromHome } from "../storage/claim.ts";
+import {
+  databaseTrouble,
+  DrainingError,
+  ElsewhereError,
+  StorageError,
+  TenantUnavailableError,
+} from "../storage/errors.ts";
 import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
 import type { Replica } from "../storage/replica.ts";
 import { TenantWakes } from "../storage/wakes.ts";
@@ -65,6 +72,11 @@ export class TenantSlot {
     return this.#state.kind === "failed";
   }
 
+  /** Whether this Machine may have what the store has not: then nobody should take the tenant over without need. */
+  get keepsClaim(): boolean {
+    return this.#isWanted || this.#leftover !== null || this.open !== null;
+  }
+
   get isForgettable(): boolean {
     if (this.#uses > 0 || this.#leftover !== null || this.#isWanted) return false;
     // One that failed is remembered for as long as it would make the next opening wait longer.
@@ -74,8 +86,9 @@ export class TenantSlot {
     );
   }
 
-  async use<T>(work: (tenant: HostedTenant) => Promise<T>): Promise<T> {
-    const tenant = await this.#acquire();
+  /** Throws ElsewhereError if the tenant is to be served by another host. */
+  async use<T>(work: (tenant: HostedTenant) => Promise<T>, farFromHome?: FarFromHome): Promise<T> {
+    const tenant = await this.#acquire(farFromHome);
     this.#uses += 1;
     try {
       return await work(tenant);
@@ -129,7 +142,7 @@ export class TenantSlot {
     if (this.#state.kind === "open") this.#drop(this.#state.tenant, why);
   }
 
-  async #acquire(): Promise<HostedTenant> {
+  async #acquire(farFromHome?: FarFromHome): Promise<HostedTenant> {
     for (;;) {
       if (this.#ended !== null) throw this.#ended;
       switch (this.#state.kind) {
@@ -143,10 +156,10 @@ export class TenantSlot {
           break;
         case "failed":
           if (Date.now() < this.#state.until) throw this.#state.error;
-          await this.#open();
+          await this.#open(farFromHome);
           break;
         case "closed":
-          await this.#open();
+          await this.#open(farFromHome);
           break;
         default:
           this.#state satisfies never;
@@ -154,21 +167,27 @@ export class TenantSlot {
     }
   }
 
-  async #open(): Promise<void> {
-    const opening = this.#tryToOpen();
+  async #open(farFromHome?: FarFromHome): Promise<void> {
+    const opening = this.#tryToOpen(farFromHome);
     this.#state = { kind: "opening", opening };
     await opening;
   }
 
-  async #tryToOpen(): Promise<void> {
+  async #tryToOpen(farFromHome?: FarFromHome): Promise<void> {
     try {
-      const tenant = await this.#openFile();
+      const tenant = await this.#openFile(farFromHome);
       this.#state = { kind: "open", tenant };
       this.#failures = 0;
       this.#isWanted = false;
       this.#lastUsedAt = this.#openedAt = Date.now();
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
+      if (error instanceof ElsewhereError) {
+        // What waits here is done there.
+        this.#isWanted = false;
+        this.#state = { kind: "closed" };
+        throw error;
+      }
       const known = unavailable(this.tenantId, error);
       const retryMs = Math.min(firstRetryMs * 2 ** this.#failures++, maxRetryMs);
       this.#state = { kind: "failed", error: known, until: Date.now() + retryMs };
@@ -177,13 +196,13 @@ export class TenantSlot {
     }
   }
 
-  async #openFile(): Promise<HostedTenant> {
+  async #openFile(farFromHome?: FarFromHome): Promise<HostedTenant> {
     await this.#leftover?.unregister();
     this.#leftover = null;
     if (this.#ended !== null) throw this.#ended;
     this.#brokenAtOpening = null;
     const { storage, onReleased: _, ...options } = this.#options;
-    const file = await openTenant(this.tenantId, storage);
+    const file = await openTenant(this.tenantId, storage, farFromHome);
     const tenant: HostedTenant = new HostedTenant(file, {
       ...options,
       wakes: this.wakes,

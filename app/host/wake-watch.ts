@@ -25,6 +25,7 @@ export class WakeWatch {
   #scanning: Promise<void> = Promise.resolve();
   /** By the wake's key: a tenant may have several, and each is served at its time. */
   readonly #timers = new Map<string, NodeJS.Timeout>();
+  #again = false;
   #stopped = false;
 
   constructor(options: WakeWatchOptions) {
@@ -33,6 +34,18 @@ export class WakeWatch {
 
   start(): void {
     this.#scanning = this.#scan();
+  }
+
+  /** Looks at the store once more, at once; after the look that is under way, which may have come too early. */
+  scanSoon(): void {
+    if (this.#stopped) return;
+    if (this.#timer === null) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.start();
   }
 
   /** Wakes the tenant at `at`, if that is before the next look at the store would find it. */
@@ -63,7 +76,12 @@ export class WakeWatch {
       return 1;
     });
     if (this.#stopped) return;
-    this.#timer = setTimeout(() => this.start(), failures > 0 ? rescanAfterFailureMs : scanEveryMs);
+    const inMs = this.#again ? 0 : failures > 0 ? rescanAfterFailureMs : scanEveryMs;
+    this.#again = false;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.start();
+    }, inMs);
   }
 
   /** Gives the number of wakes that could not be served. What is due before the next scan is served in its minute. */

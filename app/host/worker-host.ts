@@ -1,17 +1,20 @@
-import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DrainingError, type Holder } from "../storage/errors.ts";
+import type { FarFromHome } from "../storage/claim.ts";
+import { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts";
 import { FencedError } from "../storage/host-record.ts";
-import { wakeKey } from "../storage/wakes.ts";
+import { wakeKey, type Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
+import { Routes } from "./routes.ts";
 import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
 import { WakeWatch } from "./wake-watch.ts";
 
 export interface WorkerHostOptions extends Omit<SlotOptions, "onReleased"> {
   /** A tenant that nobody has used for so long is let go. */
   readonly idleMs: number;
+  /** Whether the way to a region starts a Machine there, as Fly's proxy does; otherwise one must live. */
+  readonly regionsStart: boolean;
 }
 
 /** Attempts under way get so long to reach their end when the host stops. */
@@ -28,6 +31,7 @@ export class WorkerHost implements Host {
   readonly id: string;
   readonly #options: WorkerHostOptions;
   readonly #slots = new Map<string, TenantSlot>();
+  readonly #routes: Routes;
   readonly #wakes: WakeWatch;
   readonly #housekeeping: NodeJS.Timeout;
   readonly #stopListening: () => void;
@@ -37,16 +41,8 @@ export class WorkerHost implements Host {
     this.#options = options;
     const { storage, log } = options;
     this.id = storage.hostRecord.identity.id;
-    this.#wakes = new WakeWatch({
-      store: storage.store,
-      log,
-      wake: async ({ tenantId, key }) => {
-        if (this.#state !== "serving") throw new DrainingError();
-        const slot = this.#slot(tenantId);
-        slot.wakes.adopt(key);
-        await slot.look();
-      },
-    });
+    this.#wakes = new WakeWatch({ store: storage.store, log, wake: (wake) => this.#wake(wake) });
+    this.#routes = new Routes(storage.peers, () => this.#wakes.scanSoon());
     this.#wakes.start();
     this.#housekeeping = setInterval(
       () => this.#keepHouse(),
@@ -58,21 +54,31 @@ export class WorkerHost implements Host {
   async use<T>(
     tenantId: string,
     work: (tenant: Tenant) => Promise<T>,
-    _arrived: Arrived = "first",
+    arrived: Arrived = "first",
   ): Promise<T> {
     if (this.#state !== "serving") throw new DrainingError();
-    return await this.#slot(tenantId).use(work);
+    const slot = this.#slot(tenantId);
+    const known = arrived === "first" && slot.open === null ? this.#routes.of(tenantId) : null;
+    if (known !== null) throw new ElsewhereError(tenantId, known);
+    try {
+      return await slot.use(work, this.#farFromHome(arrived));
+    } catch (error) {
+      if (error instanceof ElsewhereError && error.why === "holder" && error.holder !== null)
+        this.#routes.note(tenantId, error.holder);
+      throw error;
+    }
   }
 
-  async status(tenantId: string): Promise<TenantStatus> {
+  async status(tenantId: string, arrived?: Arrived): Promise<TenantStatus> {
     const waiting = new AbortController();
     const late = sleep(statusWaitMs, undefined, { signal: waiting.signal }).then(() =>
       unavailableStatus(tenantId, "It is still being opened."),
     );
-    const told = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant));
+    const told = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant), arrived);
     try {
       return await Promise.race([told, late]);
     } catch (error) {
+      if (error instanceof ElsewhereError) throw error;
       return unavailableStatus(tenantId, (error as Error).message);
     } finally {
       late.catch(() => {});
@@ -80,14 +86,17 @@ export class WorkerHost implements Host {
     }
   }
 
-  noteUnreachable(_hostId: string, _how: "refused" | "silent"): void {}
+  noteUnreachable(hostId: string, how: "refused" | "silent"): void {
+    this.#routes.forget(hostId);
+    if (how === "refused") this.#options.storage.peers.noteRefused(hostId);
+  }
 
-  async lost(_hostId: string, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted) await once(signal, "abort");
+  lost(hostId: string, signal: AbortSignal): Promise<void> {
+    return this.#options.storage.peers.lost(hostId, signal);
   }
 
   async anotherHost(): Promise<Holder | null> {
-    return null;
+    return await this.#routes.any().catch(() => null);
   }
 
   readiness(): Readiness {
@@ -127,12 +136,11 @@ export class WorkerHost implements Host {
       if (this.#state !== "serving") return;
       await this.#slot(tenantId)
         .look()
-        .catch((error: unknown) =>
-          this.#options.log.warn(
-            { err: error, tenant: tenantId },
-            "a tenant of an earlier life could not be opened",
-          ),
-        );
+        .catch((error: unknown) => {
+          if (error instanceof ElsewhereError) return;
+          const facts = { err: error, tenant: tenantId };
+          this.#options.log.warn(facts, "a tenant of an earlier life could not be opened");
+        });
     }
   }
 
@@ -141,6 +149,7 @@ export class WorkerHost implements Host {
     if (this.#state !== "serving") return;
     this.#state = "draining";
     this.#stopHousekeeping();
+    this.#routes.stop();
     const { hostRecord } = this.#options.storage;
     const slots = [...this.#slots.values()];
     // Side by side: a store that does not answer must not take the time that attempts have to reach their end.
@@ -149,15 +158,36 @@ export class WorkerHost implements Host {
       this.#wakes.stop(),
       ...slots.map((slot) => slot.end(drainGraceMs)),
     ]);
-    await hostRecord.stop();
+    // One that keeps a tenant must not give up its record: whoever takes that tenant over fences it first.
+    if (slots.every(({ keepsClaim }) => !keepsClaim)) await hostRecord.retire();
+    else await hostRecord.stop();
   }
 
   /** Drops everything at once: another host may acknowledge now, so this one may not. */
   fence(): void {
     this.#state = "fenced";
     this.#stopHousekeeping();
+    this.#routes.stop();
     void this.#wakes.stop();
     for (const slot of this.#slots.values()) slot.fence(new DrainingError(new FencedError().message));
+  }
+
+  /** Whoever has the tenant of a wake, and lives, looks after it; when that host is lost, its wakes are looked at again. */
+  async #wake({ tenantId, key }: Wake): Promise<void> {
+    if (this.#state !== "serving") throw new DrainingError();
+    const slot = this.#slot(tenantId);
+    slot.wakes.adopt(key);
+    try {
+      await slot.look();
+    } catch (error) {
+      if (!(error instanceof ElsewhereError) || error.holder === null) throw error;
+      this.#routes.watch(error.holder.hostId);
+    }
+  }
+
+  #farFromHome(arrived: Arrived): FarFromHome {
+    if (arrived === "forwarded") return "always";
+    return this.#options.regionsStart ? "never" : "unless-served";
   }
 
   #slot(tenantId: string): TenantSlot {

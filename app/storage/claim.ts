@@ -1,14 +1,15 @@
-import { TenantUnavailableError } from "./errors.ts";
+import { ElsewhereError, TenantUnavailableError, type Holder } from "./errors.ts";
 import { fenceHost } from "./host-record.ts";
 import { type ObjectStore, StoreUnavailableError } from "./object-store.ts";
+import type { Peers } from "./peers.ts";
 import {
   freshNonce,
   putRecord,
-  readHostRecord,
   readTenantRecord,
   RecordChangedError,
   tenantKey,
   UnreadableRecordError,
+  type HostRecord,
   type TenantRecord,
   type Versioned,
 } from "./records.ts";
@@ -18,6 +19,8 @@ export interface Claimer {
   readonly hostId: string;
   readonly machine: string;
   readonly region: string;
+  readonly peers: Peers;
+  readonly farFromHome: FarFromHome;
 }
 
 export interface ClaimFacts {
@@ -29,6 +32,12 @@ export interface ClaimFacts {
   readonly localEpoch: number | null;
 }
 
+/**
+ * Whether a tenant that nobody has, and whose home is another region, is claimed here all the same: `unless-served` if no
+ * host of that region lives, `never` where something else may start one there, `always` for a request that was sent here.
+ */
+export type FarFromHome = "unless-served" | "never" | "always";
+
 /** A tenant that is ours: its record as we wrote it, and as it was before. */
 export interface Claim {
   readonly tenantId: string;
@@ -39,8 +48,9 @@ export interface Claim {
 }
 
 /**
- * Makes this host the tenant's, opening the next epoch. A host that is an earlier life of this Machine is fenced first:
- * it may still be writing. Only the caller may call this who has no open epoch of the tenant. Throws
+ * Makes this host the tenant's, opening the next epoch. A host that had it and is stale, or is an earlier life of this
+ * Machine, is fenced first: it may still be writing. Only the caller may call this who has no open epoch of the tenant.
+ * Throws ElsewhereError if another host has the tenant and lives, or its home region is to serve it, and
  * TenantUnavailableError.
  */
 export async function claimTenant(
@@ -52,14 +62,13 @@ export async function claimTenant(
   try {
     const current = await readTenantRecord(store, tenantId);
     if (current === undefined) await assertNew(store, tenantId, facts.localEpoch);
-    const holder = current?.value.host ?? null;
-    if (holder !== null && holder !== claimer.hostId) await takeFrom(store, tenantId, holder, claimer);
+    else await assertFree(store, tenantId, current.value, claimer);
     const next = nextEpoch(current?.value, claimer, facts);
     const condition = current === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: current.etag };
     const record = await putRecord(store, tenantKey(tenantId), next, condition);
     return { tenantId, epoch: next.epoch, record, before: current?.value };
   } catch (error) {
-    throw asUnavailable(tenantId, error);
+    throw asUnavailable(tenantId, await whatCameBetween(store, tenantId, claimer, error));
   }
 }
 
@@ -78,24 +87,57 @@ async function assertNew(store: ObjectStore, tenantId: string, localEpoch: numbe
     );
 }
 
-/** Ends the holder's right to the tenant, if it may be ended. */
+/** Resolves when nobody else has the tenant, or may serve it; whoever had it is fenced by then. */
+async function assertFree(
+  store: ObjectStore,
+  tenantId: string,
+  { host, region }: TenantRecord,
+  claimer: Claimer,
+): Promise<void> {
+  if (host !== null && host !== claimer.hostId) await takeFrom(store, tenantId, host, claimer);
+  if (host === claimer.hostId || region === claimer.region || claimer.farFromHome === "always") return;
+  const served = (await claimer.peers.live()).find(({ record }) => record.region === region);
+  if (served !== undefined)
+    throw new ElsewhereError(tenantId, holderOf(served.hostId, served.record), "region");
+  if (claimer.farFromHome === "never") throw new ElsewhereError(tenantId, { region }, "region");
+}
+
+/** Ends the holder's right to the tenant, if that is worth trying. */
 async function takeFrom(
   store: ObjectStore,
   tenantId: string,
   holder: string,
-  claimer: Claimer,
+  { machine, peers }: Claimer,
 ): Promise<void> {
-  const record = await readHostRecord(store, holder);
-  if (record === undefined || record.value.state === "fenced") return;
-  if (record.value.machine !== claimer.machine)
-    throw new TenantUnavailableError(
-      `Tenant "${tenantId}" is held by host "${holder}" on Machine "${record.value.machine}". Moving a tenant between Machines is not supported yet: stop that host properly, and it lets go.`,
-      { retryAfterSeconds: 15 },
-    );
-  if (!(await fenceHost(store, holder)))
-    throw new TenantUnavailableError(`Tenant "${tenantId}" is held by host "${holder}", which lives.`, {
-      retryAfterSeconds: 5,
-    });
+  const peer = await peers.look(holder);
+  if (peer.kind === "ended") return;
+  const isOther = peer.record.machine !== machine;
+  if (peer.kind === "live" && isOther) throw new ElsewhereError(tenantId, holderOf(holder, peer.record));
+  if (await fenceHost(store, holder, { value: peer.record, etag: peer.etag })) return;
+  // It has beaten just now, so it lives after all.
+  if (isOther) throw new ElsewhereError(tenantId, holderOf(holder, peer.record));
+  throw new TenantUnavailableError(`Tenant "${tenantId}" is held by host "${holder}", which lives.`, {
+    retryAfterSeconds: 5,
+  });
+}
+
+/** Who comes too late by a moment is told where the tenant is: gives the error that says so, else the one that it was given. */
+async function whatCameBetween(
+  store: ObjectStore,
+  tenantId: string,
+  { hostId, machine, peers }: Claimer,
+  error: unknown,
+): Promise<unknown> {
+  if (!(error instanceof RecordChangedError)) return error;
+  const holder = (await readTenantRecord(store, tenantId).catch(() => undefined))?.value.host ?? null;
+  if (holder === null || holder === hostId) return error;
+  const peer = await peers.look(holder).catch(() => undefined);
+  const isElsewhere = peer?.kind === "live" && peer.record.machine !== machine;
+  return isElsewhere ? new ElsewhereError(tenantId, holderOf(holder, peer.record)) : error;
+}
+
+function holderOf(hostId: string, { machine, address, region }: HostRecord): Holder {
+  return { hostId, machine, address, region };
 }
 
 function nextEpoch(

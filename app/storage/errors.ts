@@ -49,22 +49,32 @@ export interface Holder {
   readonly region: string;
 }
 
-/** Another host has the tenant and lives (or the tenant's home region has one): the request goes there. Nothing was done here. */
+/**
+ * The request goes elsewhere, and nothing was done here: another host has the tenant and lives, or the tenant's home is
+ * another region.
+ */
 export class ElsewhereError extends StorageError {
   readonly code = "tenant_unavailable";
   readonly retryAfterSeconds = 1;
   readonly tenantId: string;
-  readonly holder: Holder;
-  /** "holder": that host has it. "region": nobody has it, and its home region is another one, in which that host lives. */
+  /** Null if none is known to live in the home region, where one may be started. */
+  readonly holder: Holder | null;
+  readonly region: string;
+  /** "holder": that host has it. "region": nobody has it, and its home region is another one. */
   readonly why: "holder" | "region";
-  constructor(tenantId: string, holder: Holder, why: "holder" | "region" = "holder") {
+  constructor(
+    tenantId: string,
+    where: Holder | { readonly region: string },
+    why: "holder" | "region" = "holder",
+  ) {
     super(
-      why === "holder"
-        ? `Tenant "${tenantId}" is served by another host (${holder.hostId}). Repeat the request.`
-        : `Tenant "${tenantId}" is at home in region "${holder.region}". Repeat the request.`,
+      why === "holder" && "hostId" in where
+        ? `Tenant "${tenantId}" is served by another host (${where.hostId}). Repeat the request.`
+        : `Tenant "${tenantId}" is at home in region "${where.region}". Repeat the request.`,
     );
     this.tenantId = tenantId;
-    this.holder = holder;
+    this.holder = "hostId" in where ? where : null;
+    this.region = where.region;
     this.why = why;
   }
 }

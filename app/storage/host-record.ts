@@ -1,3 +1,4 @@
+import { systemHostClock, type HostClock } from "./host-clock.ts";
 import type { ObjectStore } from "./object-store.ts";
 import {
   freshNonce,
@@ -6,6 +7,7 @@ import {
   readHostRecord,
   RecordChangedError,
   type HostRecord,
+  type Versioned,
 } from "./records.ts";
 import { Proofs } from "./proofs.ts";
 
@@ -23,7 +25,7 @@ export interface HostRecordLog {
 }
 
 /** A beat comes three times in a ttl, so that one may be lost. */
-const beatsPerTtl = 3;
+export const beatsPerTtl = 3;
 
 /**
  * This host's record in the store: created once, beaten while the host lives, read for proofs. Another host ends our
@@ -34,12 +36,13 @@ export class OwnHostRecord {
   readonly #store: ObjectStore;
   readonly #log: HostRecordLog;
   readonly #onFenced: (why: string) => void;
+  readonly #clock: HostClock;
   readonly #proofs: Proofs;
   /** Nonces of writes that may be what the store holds now: the last that was confirmed, and those whose answer was lost. */
   readonly #nonces = new Set<string>();
   #etag = "";
   #state: "live" | "draining" | "fenced" = "live";
-  #timer: NodeJS.Timeout | null = null;
+  #cancelBeat: (() => void) | null = null;
   #beating: Promise<void> = Promise.resolve();
   #lastBeatAt = 0;
   #beatTrouble: string | null = null;
@@ -50,11 +53,13 @@ export class OwnHostRecord {
     identity: HostIdentity,
     log: HostRecordLog,
     onFenced: (why: string) => void,
+    clock: HostClock,
   ) {
     this.#store = store;
     this.identity = identity;
     this.#log = log;
     this.#onFenced = onFenced;
+    this.#clock = clock;
     this.#proofs = new Proofs(() => this.#readProof());
   }
 
@@ -64,12 +69,13 @@ export class OwnHostRecord {
     identity: HostIdentity,
     log: HostRecordLog,
     onFenced: (why: string) => void,
+    clock: HostClock = systemHostClock,
   ): Promise<OwnHostRecord> {
-    const own = new OwnHostRecord(store, identity, log, onFenced);
+    const own = new OwnHostRecord(store, identity, log, onFenced, clock);
     const value = own.#value();
     own.#nonces.add(value.nonce);
     own.#etag = (await putRecord(store, hostKey(identity.id), value, { ifNoneMatch: "*" })).etag;
-    own.#lastBeatAt = Date.now();
+    own.#lastBeatAt = clock.now();
     own.#scheduleBeat();
     return own;
   }
@@ -104,22 +110,36 @@ export class OwnHostRecord {
 
   /** Beats no more; the record stays, and is fenced by whoever wants a tenant that it still holds. */
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#cancelBeat?.();
+    this.#cancelBeat = null;
     await this.#beating;
+  }
+
+  /**
+   * As `stop`, for a host that holds no tenant any more: its own last word is that it is fenced, so that nobody waits for
+   * it or asks it for anything. What fails leaves the record as `stop` does.
+   */
+  async retire(): Promise<void> {
+    await this.stop();
+    if (this.fenced) return;
+    this.#state = "fenced";
+    await putRecord(this.#store, hostKey(this.identity.id), this.#value(), { ifMatch: this.#etag }).catch(
+      (error: unknown) => this.#log.warn({ err: error }, "this host's record could not be ended"),
+    );
   }
 
   #value(): HostRecord {
     const { machine, address, region, ttlMs } = this.identity;
-    return { nonce: freshNonce(), machine, address, region, beatAt: Date.now(), ttlMs, state: this.#state };
+    const beatAt = this.#clock.now();
+    return { nonce: freshNonce(), machine, address, region, beatAt, ttlMs, state: this.#state };
   }
 
   #scheduleBeat(): void {
-    this.#timer = setTimeout(() => {
+    this.#cancelBeat = this.#clock.setTimer(this.identity.ttlMs / beatsPerTtl, () => {
       void this.#beat().finally(() => {
-        if (this.#timer !== null && !this.fenced) this.#scheduleBeat();
+        if (this.#cancelBeat !== null && !this.fenced) this.#scheduleBeat();
       });
-    }, this.identity.ttlMs / beatsPerTtl);
+    });
   }
 
   #beat(): Promise<void> {
@@ -136,7 +156,7 @@ export class OwnHostRecord {
       this.#etag = put.etag;
       this.#nonces.clear();
       this.#nonces.add(value.nonce);
-      this.#lastBeatAt = Date.now();
+      this.#lastBeatAt = this.#clock.now();
       this.#beatTrouble = null;
     } catch (error) {
       await this.#settleLostBeat(error);
@@ -195,15 +215,17 @@ export class FencedError extends Error {
 }
 
 /**
- * Ends the right of another host to acknowledge. True: it is fenced, by us or before. False: its record changed
- * meanwhile, so it lives. Always safe; whether it is worth doing is the caller's decision.
+ * Ends the right of another host to acknowledge. True: it is fenced, by us or before. False: its record changed since it
+ * was `seen`, so it lives. Always safe; whether it is worth doing is the caller's decision.
  */
-export async function fenceHost(store: ObjectStore, hostId: string): Promise<boolean> {
-  const current = await readHostRecord(store, hostId);
-  if (current === undefined || current.value.state === "fenced") return true;
-  const fenced: HostRecord = { ...current.value, state: "fenced", nonce: freshNonce() };
+export async function fenceHost(
+  store: ObjectStore,
+  hostId: string,
+  seen: Versioned<HostRecord>,
+): Promise<boolean> {
+  const fenced: HostRecord = { ...seen.value, state: "fenced", nonce: freshNonce() };
   try {
-    await putRecord(store, hostKey(hostId), fenced, { ifMatch: current.etag });
+    await putRecord(store, hostKey(hostId), fenced, { ifMatch: seen.etag });
     return true;
   } catch (error) {
     if (!(error instanceof RecordChangedError)) throw error;

@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { connect, type Connection } from "../../db/connect.ts";
 import { migrate, schemaVersion } from "../../db/migrate.ts";
-import { claimTenant, type Claimer } from "./claim.ts";
+import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
 import { newestLocalEpoch, writeNote } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
@@ -10,6 +10,7 @@ import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
 import { findLocalLoss, leaveWitness, settleFile } from "./local-loss.ts";
 import type { ObjectStore } from "./object-store.ts";
+import type { Peers } from "./peers.ts";
 import { OwnedRecord } from "./owned-record.ts";
 import { placeFile, replicaPath, type PlacedFile } from "./place-file.ts";
 import { Replica } from "./replica.ts";
@@ -20,6 +21,7 @@ export interface StoragePorts {
   readonly store: ObjectStore;
   readonly litestream: Litestream;
   readonly hostRecord: OwnHostRecord;
+  readonly peers: Peers;
   readonly dataFolder: string;
   readonly bootId: string | null;
   readonly masterKeys: MasterKeys;
@@ -70,13 +72,17 @@ export interface OpenTenant {
 
 /**
  * Claims the tenant, puts its file in place and opens it. Nothing is written to the replica: that begins with the first
- * write. The caller must have no open epoch of the tenant. Throws TenantUnavailableError.
+ * write. The caller must have no open epoch of the tenant. Throws ElsewhereError, TenantUnavailableError.
  */
-export async function openTenant(tenantId: string, ports: StoragePorts): Promise<OpenTenant> {
+export async function openTenant(
+  tenantId: string,
+  ports: StoragePorts,
+  farFromHome: FarFromHome = "unless-served",
+): Promise<OpenTenant> {
   const startedAt = ports.now();
-  const { store, hostRecord } = ports;
+  const { store, hostRecord, peers } = ports;
   const { id: hostId, machine, region } = hostRecord.identity;
-  const claimer: Claimer = { hostId, machine, region };
+  const claimer: Claimer = { hostId, machine, region, peers, farFromHome };
   const local = await newestLocalEpoch(ports.dataFolder, tenantId);
   const facts = { now: startedAt, schema: schemaVersion(), localEpoch: local?.epoch ?? null };
   const claim = await claimTenant(store, tenantId, claimer, facts);

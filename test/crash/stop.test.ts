@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { fenceHost } from "../../app/storage/host-record.ts";
 import { openStore } from "../../app/storage/open-store.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import { dueWakes } from "../../app/storage/wakes.ts";
 import { isRunning, until } from "../support/litestream.ts";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
+import { fenceNow } from "../support/storage.ts";
 import { codeOf } from "../support/worker-client.ts";
 import { storeEnvironment, WorkerPlace, type WorkerLife } from "../support/worker.ts";
 import { Ledger } from "./drill/ledger.ts";
@@ -58,7 +58,7 @@ test("a host that was fenced answers nothing more, exits 3, and its next life go
   const litestreams = life.litestreams();
   const [listening] = life.events("listening");
   traffic.expectDeath();
-  await until("the host is fenced", () => fenceHost(store, String(listening?.["host"])));
+  await until("the host is fenced", () => fenceNow(store, String(listening?.["host"])));
   const answer = await waiting;
   expect(answer.status).toBe(503);
   expect(codeOf(answer)).toMatch(/^(draining|not_durable)$/);

@@ -30,7 +30,7 @@ test("a drain lets every tenant go, one that is just being opened too, and takes
   await Promise.allSettled([opening]);
   await draining;
   expect(await Promise.all(["one", "two", "three"].map(holder))).toEqual([null, null, null]);
-  expect(await workspace.tenants.stores.hostState(host.id)).toBe("draining");
+  expect(await workspace.tenants.stores.hostState(host.id)).toBe("fenced");
   await expect(host.use("four", async () => {})).rejects.toThrow(DrainingError);
   expect(await workspace.tenants.litestream.control.list()).toEqual([]);
 });

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { claimTenant, type Claim } from "../../app/storage/claim.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
-import { fenceHost, type OwnHostRecord } from "../../app/storage/host-record.ts";
+import type { OwnHostRecord } from "../../app/storage/host-record.ts";
 import { OwnedRecord } from "../../app/storage/owned-record.ts";
 import { tenantKey, type TenantRecord } from "../../app/storage/records.ts";
 import type { StoreFault } from "../fakes/faulty-store.ts";
-import { StoreWorkspace } from "../support/storage.ts";
+import { fenceNow, StoreWorkspace } from "../support/storage.ts";
 
 let workspace: StoreWorkspace;
 let host: OwnHostRecord;
@@ -19,8 +19,8 @@ beforeEach(async () => {
 afterEach(() => workspace.close());
 
 function claim(by: OwnHostRecord, localEpoch: number | null = null): Promise<Claim> {
-  const { id: hostId, machine, region } = by.identity;
-  return claimTenant(workspace.store, "acme", { hostId, machine, region }, { now: 1, schema: 1, localEpoch });
+  const claimer = workspace.claimer(by);
+  return claimTenant(workspace.store, "acme", claimer, { now: 1, schema: 1, localEpoch });
 }
 
 function record(): Promise<TenantRecord> {
@@ -88,13 +88,15 @@ test("of many who claim at once exactly one wins", async () => {
   }
 });
 
-test("a tenant that is held on another Machine is not taken, and its holder not fenced", async () => {
-  const far = await workspace.host({ machine: "another" });
+test("a tenant whose host lives on another Machine is not taken, and the claimer is told where it is", async () => {
+  const far = await workspace.host({ machine: "another", address: "http://far:1", region: "sea" });
   await claim(far);
   const before = await record();
-  const refused = claim(host);
-  await expect(refused).rejects.toThrow(TenantUnavailableError);
-  await expect(refused).rejects.toThrow(/held by host ".*" on Machine "another"/);
+  await expect(claim(host)).rejects.toMatchObject({
+    name: "ElsewhereError",
+    why: "holder",
+    holder: { hostId: far.identity.id, machine: "another", address: "http://far:1", region: "sea" },
+  });
   expect(await record()).toEqual(before);
   await far.proof();
 });
@@ -102,7 +104,7 @@ test("a tenant that is held on another Machine is not taken, and its holder not 
 test("a tenant whose holder on another Machine was fenced, or has no record, is taken", async () => {
   const far = await workspace.host({ machine: "another" });
   await claim(far);
-  await fenceHost(workspace.inner, far.identity.id);
+  await fenceNow(workspace.inner, far.identity.id);
   expect((await claim(host)).epoch).toBe(2);
   const farther = await workspace.host({ machine: "another" });
   await new OwnedRecord(workspace.store, await claim(host)).release({ closedAt: 2, txid: null });

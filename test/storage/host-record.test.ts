@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, asyncProperty, integer } from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FencedError, fenceHost, type OwnHostRecord } from "../../app/storage/host-record.ts";
+import { FencedError, type OwnHostRecord } from "../../app/storage/host-record.ts";
 import { PreconditionFailedError } from "../../app/storage/object-store.ts";
 import { hostKey, readHostRecord } from "../../app/storage/records.ts";
 import { randomFrom, type StoreFault } from "../fakes/faulty-store.ts";
 import { until } from "../support/litestream.ts";
-import { StoreWorkspace } from "../support/storage.ts";
+import { fenceNow, StoreWorkspace } from "../support/storage.ts";
 
 let workspace: StoreWorkspace;
 let fencedBecause: string[];
@@ -101,7 +101,7 @@ test("a missing record fences, at the next beat and at the next proof", async ()
 
 test("a fenced host does not beat its record back to life", async () => {
   const host = await fastHost();
-  expect(await fence(host)).toBe(true);
+  await until("no beat came between", () => fence(host));
   await until("the host has noticed", () => host.fenced);
   const nonce = await nonceInStore(host);
   await sleep(50);
@@ -167,7 +167,7 @@ test("many proofs of one turn are one read of the store", async () => {
 test("a host that beats while it is being fenced lives", async () => {
   const host = await quietHost();
   const write = workspace.store.hold("put", "hosts/");
-  const fencing = fenceHost(workspace.store, host.identity.id);
+  const fencing = fenceNow(workspace.store, host.identity.id);
   await write.arrived;
   await host.drain();
   write.letThrough();
@@ -254,5 +254,5 @@ test("no order of lost, late and doubled beats fences a host, and no proof passe
 });
 
 function fence(host: OwnHostRecord): Promise<boolean> {
-  return fenceHost(workspace.store, host.identity.id);
+  return fenceNow(workspace.store, host.identity.id);
 }

@@ -43,6 +43,7 @@ export class HostWorkspace {
       agents: new Map((agents ?? []).map((agent) => [agent.id, agent])),
       durability: durability ?? "replicated",
       idleMs: idleMs ?? 600_000,
+      regionsStart: false,
       log: this.log,
       storage: ports,
     });

@@ -2,11 +2,15 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Claimer } from "../../app/storage/claim.ts";
 import { DirectoryStore } from "../../app/storage/directory-store.ts";
-import { OwnHostRecord, type HostIdentity } from "../../app/storage/host-record.ts";
+import { systemHostClock } from "../../app/storage/host-clock.ts";
+import { fenceHost, OwnHostRecord, type HostIdentity } from "../../app/storage/host-record.ts";
 import { restoreReplica } from "../../app/storage/litestream-restore.ts";
 import type { Litestream } from "../../app/storage/litestream.ts";
 import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts";
+import type { ObjectStore } from "../../app/storage/object-store.ts";
+import { Peers } from "../../app/storage/peers.ts";
 import { readHostRecord, readTenantRecord, type TenantRecord } from "../../app/storage/records.ts";
 import { FaultyStore } from "../fakes/faulty-store.ts";
 import { collectLog, litestreamBinary, LitestreamWorkspace } from "./litestream.ts";
@@ -40,6 +44,13 @@ export class StoreWorkspace {
     return host;
   }
 
+  /** As who claims, with what it has seen of other hosts so far. */
+  claimer({ identity }: OwnHostRecord, changes: Partial<Claimer> = {}): Claimer {
+    const { id: hostId, machine, region } = identity;
+    const peers = new Peers(this.store, hostId, systemHostClock);
+    return { hostId, machine, region, peers, farFromHome: "unless-served", ...changes };
+  }
+
   async hostState(id: string): Promise<string | undefined> {
     return (await readHostRecord(this.inner, id))?.value.state;
   }
@@ -60,6 +71,12 @@ export class StoreWorkspace {
     for (const host of this.#hosts) await host.stop();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Ends the host's right as a taker would; true if it has none any more. */
+export async function fenceNow(store: ObjectStore, hostId: string): Promise<boolean> {
+  const seen = await readHostRecord(store, hostId);
+  return seen === undefined || seen.value.state === "fenced" || (await fenceHost(store, hostId, seen));
 }
 
 export function identityOf(machine: string): HostIdentity {
@@ -94,10 +111,12 @@ export class TenantWorkspace {
 
   /** What a tenant is opened with by a host; a new one of the same Machine, if none is given. */
   async ports(changes: Partial<StoragePorts> = {}): Promise<StoragePorts> {
+    const hostRecord = changes.hostRecord ?? (await this.stores.host());
     return {
       store: this.store,
       litestream: this.litestream,
-      hostRecord: changes.hostRecord ?? (await this.stores.host()),
+      hostRecord,
+      peers: new Peers(this.store, hostRecord.identity.id, systemHostClock),
       dataFolder: this.dataFolder,
       bootId: "this boot",
       masterKeys: [],
