@@ -13,6 +13,7 @@ import { createMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
 import { routes } from "./routes.ts";
 import { lockDataFolder, readBootId, unreleasedTenants } from "./storage/data-folder.ts";
+import { FolderFiles } from "./storage/folder-files.ts";
 import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
 import { systemHostClock } from "./storage/host-clock.ts";
 import { findLitestream } from "./storage/litestream-binary.ts";
@@ -92,6 +93,7 @@ export async function startWorker({
       litestream,
       hostRecord,
       peers: new Peers(store, hostRecord.identity.id, systemHostClock),
+      files: new FolderFiles(config.dataFolder),
       dataFolder: config.dataFolder,
       bootId: await readBootId(),
       masterKeys: config.masterKeys,

@@ -1,14 +1,11 @@
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
 import { connect, type Connection } from "../../db/connect.ts";
 import { migrate, schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
-import { newestLocalEpoch, writeNote } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
-import { findLocalLoss, leaveWitness, settleFile } from "./local-loss.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { Peers } from "./peers.ts";
 import { OwnedRecord } from "./owned-record.ts";
@@ -22,6 +19,8 @@ export interface StoragePorts {
   readonly litestream: Litestream;
   readonly hostRecord: OwnHostRecord;
   readonly peers: Peers;
+  readonly files: LocalFiles;
+  /** Where notes that are no tenant's file lie. */
   readonly dataFolder: string;
   readonly bootId: string | null;
   readonly masterKeys: MasterKeys;
@@ -83,7 +82,7 @@ export async function openTenant(
   const { store, hostRecord, peers } = ports;
   const { id: hostId, machine, region } = hostRecord.identity;
   const claimer: Claimer = { hostId, machine, region, peers, farFromHome };
-  const local = await newestLocalEpoch(ports.dataFolder, tenantId);
+  const local = await ports.files.newest(tenantId);
   const facts = { now: startedAt, schema: schemaVersion(), localEpoch: local?.epoch ?? null };
   const claim = await claimTenant(store, tenantId, claimer, facts);
   const record = new OwnedRecord(store, claim);
@@ -92,11 +91,11 @@ export async function openTenant(
   codecComing.catch(() => {});
   const claimedAt = ports.now();
   const placed = await placeFile(claim, {
-    dataFolder: ports.dataFolder,
+    files: ports.files,
     bootId: ports.bootId,
     restore: ({ path, outputPath }) => ports.restore({ replicaUrl: store.replicaUrl(path), outputPath }),
     findLoss: ({ path, epoch, marked }) =>
-      findLocalLoss(path, store, marked ? replicaPath(tenantId, epoch) : null),
+      ports.files.findLoss(path, store, marked ? replicaPath(tenantId, epoch) : null),
     onLoss: (why) => ports.onLocalLoss(tenantId, why),
     stillOurs: () => record.isCurrent(),
   });
@@ -119,7 +118,6 @@ async function openFile(
   ports: StoragePorts,
 ): Promise<OpenTenant> {
   const { tenantId, placed, record, codec } = opening;
-  await mkdir(dirname(placed.path), { recursive: true });
   const onCommit = { call: (): void => {} };
   const connection = connect(placed.path, { onCommit: () => onCommit.call() });
   const migrated = await prepare(connection, tenantId).catch(async (error: unknown) => {
@@ -134,7 +132,7 @@ async function openFile(
       sync: () => replica.sync(),
       proof: () => ports.hostRecord.proof(),
       mark: () => record.mark(placed.from, codec.keyId),
-      passed: () => leaveWitness(placed.path),
+      passed: () => ports.files.leaveWitness(placed.path),
       now: ports.now,
     },
     coveredAtFirst(placed, migrated, connection),
@@ -163,7 +161,7 @@ async function openFile(
       await rounds.pass();
     },
     release: (beforeGiving) => release(tenant, placed, ports, beforeGiving),
-    abandon: (why) => abandon(tenant, why),
+    abandon: (why) => abandon(tenant, ports.files, why),
   };
   onCommit.call = () => {
     rounds.committed();
@@ -222,16 +220,20 @@ async function release(
   const txid = rounds.lastTxid;
   await beforeGiving();
   await replica.unregister();
-  settleFile(tenant.path);
+  ports.files.settle(tenant.path);
   rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
   await record.release({ closedAt: ports.now(), txid });
   const note = { bootId: ports.bootId, from: placed.from, released: { txid } };
-  await writeNote(ports.dataFolder, tenant.id, tenant.epoch, note);
+  await ports.files.writeNote(tenant.id, tenant.epoch, note);
 }
 
-async function abandon({ connection, path, rounds, replica }: OpenTenant, why: Error): Promise<void> {
+async function abandon(
+  { connection, path, rounds, replica }: OpenTenant,
+  files: LocalFiles,
+  why: Error,
+): Promise<void> {
   rounds.close(why);
   await connection.close();
   await replica.unregister();
-  settleFile(path);
+  files.settle(path);
 }

@@ -1,21 +1,11 @@
-import { mkdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { checkFile } from "./check-file.ts";
 import type { Claim } from "./claim.ts";
-import {
-  epochFile,
-  epochFolder,
-  newestLocalEpoch,
-  removeLitestreamMetadata,
-  removeOtherEpochs,
-  writeNote,
-  type LocalEpoch,
-} from "./data-folder.ts";
+import type { LocalEpoch } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
+import type { LocalFiles } from "./local-files.ts";
 import type { TenantRecord } from "./records.ts";
 
 export interface PlacePorts {
-  readonly dataFolder: string;
+  readonly files: LocalFiles;
   readonly bootId: string | null;
   /** Restores a replica into `outputPath`; gives the txid that it holds. */
   readonly restore: (source: {
@@ -55,24 +45,24 @@ export function replicaPath(tenantId: string, epoch: number): string {
  */
 export async function placeFile(claim: Claim, ports: PlacePorts): Promise<PlacedFile> {
   const { tenantId, epoch } = claim;
-  const local = await newestLocalEpoch(ports.dataFolder, tenantId);
-  const path = epochFile(ports.dataFolder, tenantId, epoch);
-  if (local !== undefined && isOurs(local, claim, ports.bootId) && (await isWhole(local, claim, ports))) {
+  const { files, bootId } = ports;
+  const local = await files.newest(tenantId);
+  const path = files.path(tenantId, epoch);
+  if (local !== undefined && isOurs(local, claim, bootId) && (await isWhole(local, claim, ports))) {
     const placed = await keepLocal(claim, local, ports);
-    await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+    await files.discardOthers(tenantId, epoch);
     return { ...placed, path, source: "local" };
   }
   // What stands in the epoch's own folder came from another store, or from this one before it was set back.
-  await rm(epochFolder(ports.dataFolder, tenantId, epoch), { recursive: true, force: true });
+  await files.discard(tenantId, epoch);
   const source = newestMarked(claim.before);
   const from =
     source === undefined
       ? { epoch: 0, txid: 0 }
       : { epoch: source.epoch, txid: await restoreFrom(claim, source, ports) };
-  if (source === undefined)
-    await writeNote(ports.dataFolder, tenantId, epoch, { bootId: ports.bootId, from, released: null });
+  if (source === undefined) await files.writeNote(tenantId, epoch, { bootId, from, released: null });
   // Only now: while nothing better stands in their place, they may be all that is left.
-  await removeOtherEpochs(ports.dataFolder, tenantId, epoch);
+  await files.discardOthers(tenantId, epoch);
   return { path, from, source: source === undefined ? "new" : "replica", durable: true };
 }
 
@@ -89,7 +79,7 @@ function isOurs(local: LocalEpoch, { before, record }: Claim, bootId: string | n
 
 /** A cache may vanish in part: what it lacks is told, and the replica is used. */
 async function isWhole(local: LocalEpoch, { tenantId, before }: Claim, ports: PlacePorts): Promise<boolean> {
-  const path = epochFile(ports.dataFolder, tenantId, local.epoch);
+  const path = ports.files.path(tenantId, local.epoch);
   const loss = await ports.findLoss({ path, epoch: local.epoch, marked: isMarked(before, local.epoch) });
   if (loss !== null) ports.onLoss(loss);
   return loss === null;
@@ -110,21 +100,19 @@ function isNewest(
   return (newest?.epoch ?? 0) === local.note.from.epoch && released.txid === null;
 }
 
-/** Database and WAL move in one rename, that of their folder; the note first says that the file may be written again. */
+/** Before the file moves its note says that it may be written again. */
 async function keepLocal(
   { tenantId, epoch, before }: Claim,
   local: LocalEpoch,
-  { dataFolder, bootId }: PlacePorts,
+  { files, bootId }: PlacePorts,
 ): Promise<Pick<PlacedFile, "from" | "durable">> {
   const marked = isMarked(before, local.epoch);
   const { released } = local.note;
   // A note that names its own epoch was written by a keeping that was cut off before the rename.
   const wasCutOff = local.note.from.epoch === local.epoch;
   const from = marked && !wasCutOff ? { epoch: local.epoch, txid: released?.txid ?? null } : local.note.from;
-  await writeNote(dataFolder, tenantId, local.epoch, { bootId, from, released: null });
-  await removeLitestreamMetadata(dataFolder, tenantId, local.epoch);
-  await rm(epochFolder(dataFolder, tenantId, epoch), { recursive: true, force: true });
-  await rename(epochFolder(dataFolder, tenantId, local.epoch), epochFolder(dataFolder, tenantId, epoch));
+  await files.writeNote(tenantId, local.epoch, { bootId, from, released: null });
+  await files.keep(tenantId, { from: local.epoch, to: epoch });
   return { from, durable: released !== null };
 }
 
@@ -138,13 +126,11 @@ async function restoreFrom(
   source: TenantRecord["lineage"][number],
   ports: PlacePorts,
 ): Promise<number> {
-  const folder = epochFolder(ports.dataFolder, tenantId, epoch);
-  await mkdir(folder, { recursive: true });
   try {
-    return await restoreInto(folder, { tenantId, source, epoch }, ports);
+    return await restoreInto({ tenantId, source, epoch }, ports);
   } catch (error) {
     // Tried again and again, it would fill the disk: every try is another epoch.
-    await rm(folder, { recursive: true, force: true });
+    await ports.files.discard(tenantId, epoch);
     if (error instanceof TenantUnavailableError) throw error;
     throw new TenantUnavailableError(
       `Tenant "${tenantId}" could not be restored from epoch ${source.epoch}: ${(error as Error).message}`,
@@ -154,7 +140,6 @@ async function restoreFrom(
 }
 
 async function restoreInto(
-  folder: string,
   {
     tenantId,
     source,
@@ -166,14 +151,15 @@ async function restoreInto(
   },
   ports: PlacePorts,
 ): Promise<number> {
-  const scratch = join(folder, "restoring.db");
+  const { files, bootId } = ports;
+  const scratch = await files.scratch(tenantId, epoch);
   const { txid } = await ports.restore({ path: replicaPath(tenantId, source.epoch), outputPath: scratch });
   if (source.txid !== null && txid < source.txid)
     throw new TenantUnavailableError(
       `The replica of tenant "${tenantId}", epoch ${source.epoch}, ends at txid ${txid}; its record says ${source.txid}. Something was deleted from the store.`,
       { retryAfterSeconds: 60 },
     );
-  await checkFile(scratch, (await stat(scratch)).size, "node");
+  await files.check(scratch);
   if (!(await ports.stillOurs()))
     throw new TenantUnavailableError(
       `Tenant "${tenantId}" was claimed by another host while it was restored.`,
@@ -181,10 +167,8 @@ async function restoreInto(
         retryAfterSeconds: 1,
       },
     );
-  await rm(`${scratch}-wal`, { force: true });
-  await rm(`${scratch}-shm`, { force: true });
   const from = { epoch: source.epoch, txid };
-  await writeNote(ports.dataFolder, tenantId, epoch, { bootId: ports.bootId, from, released: null });
-  await rename(scratch, join(folder, "tenant.db"));
+  await files.writeNote(tenantId, epoch, { bootId, from, released: null });
+  await files.adopt(tenantId, epoch);
   return txid;
 }

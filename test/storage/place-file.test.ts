@@ -13,6 +13,7 @@ import {
   type EpochNote,
 } from "../../app/storage/data-folder.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
+import { FolderFiles } from "../../app/storage/folder-files.ts";
 import { placeFile, type PlacedFile, type PlacePorts } from "../../app/storage/place-file.ts";
 import type { LineageEntry, TenantRecord } from "../../app/storage/records.ts";
 
@@ -74,7 +75,7 @@ async function makeLocal(epoch: number, note: Partial<EpochNote> = {}): Promise<
 
 function ports(changes: Partial<PlacePorts> = {}): PlacePorts {
   return {
-    dataFolder,
+    files: new FolderFiles(dataFolder),
     bootId: "boot",
     restore: async ({ path, outputPath }) => {
       makeDatabase(outputPath, `restored ${path}`);

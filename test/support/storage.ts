@@ -6,6 +6,7 @@ import type { Claimer } from "../../app/storage/claim.ts";
 import { DirectoryStore } from "../../app/storage/directory-store.ts";
 import { systemHostClock } from "../../app/storage/host-clock.ts";
 import { fenceHost, OwnHostRecord, type HostIdentity } from "../../app/storage/host-record.ts";
+import { FolderFiles } from "../../app/storage/folder-files.ts";
 import { restoreReplica } from "../../app/storage/litestream-restore.ts";
 import type { Litestream } from "../../app/storage/litestream.ts";
 import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts";
@@ -117,6 +118,7 @@ export class TenantWorkspace {
       litestream: this.litestream,
       hostRecord,
       peers: new Peers(this.store, hostRecord.identity.id, systemHostClock),
+      files: new FolderFiles(changes.dataFolder ?? this.dataFolder),
       dataFolder: this.dataFolder,
       bootId: "this boot",
       masterKeys: [],

@@ -1,0 +1,39 @@
+import type { EpochNote, LocalEpoch } from "./data-folder.ts";
+import type { ObjectStore } from "./object-store.ts";
+
+/**
+ * What storage asks of this Machine's disk: a file for each epoch of a tenant, with a note beside it. A file has its name
+ * only when it is whole, and then it has its note. What is written here survives the process, but not the power.
+ */
+export interface LocalFiles {
+  /** Where the epoch's file stands or will stand: the name by which Litestream and the connection know it. */
+  path(tenantId: string, epoch: number): string;
+  /** The tenant's newest epoch that has a file and a note that can be read. */
+  newest(tenantId: string): Promise<LocalEpoch | undefined>;
+  /** Writes the epoch's note, at once or not at all; there may be no file yet. */
+  writeNote(tenantId: string, epoch: number, note: EpochNote): Promise<void>;
+  /** Removes all that there is of the epoch. */
+  discard(tenantId: string, epoch: number): Promise<void>;
+  /** Removes all that there is of the tenant's other epochs. */
+  discardOthers(tenantId: string, keep: number): Promise<void>;
+  /**
+   * Makes one epoch's file and note those of another, in one step; what stood there is gone. What Litestream has noted
+   * about the file goes before: stale, it makes a new prefix stick.
+   */
+  keep(tenantId: string, epochs: { readonly from: number; readonly to: number }): Promise<void>;
+  /** A scratch name of the epoch's, to restore to. Nothing stands there. */
+  scratch(tenantId: string, epoch: number): Promise<string>;
+  /** Throws TenantUnavailableError if what was restored to a scratch name is damaged. */
+  check(scratchPath: string): Promise<void>;
+  /** Gives what stands at the epoch's scratch name the name of its file. */
+  adopt(tenantId: string, epoch: number): Promise<void>;
+  /**
+   * What a file that nobody has open lacks of what was acknowledged on it, or null. `replica` names the store's folder of
+   * its epoch, if anything was acknowledged there.
+   */
+  findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null>;
+  /** Notes how far the file has come; to be called at every passed round, before anything rests on it. */
+  leaveWitness(path: string): void;
+  /** Leaves a file that nobody uses any more, and that Litestream has let go of, whole in itself. */
+  settle(path: string): void;
+}
