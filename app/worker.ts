@@ -23,6 +23,7 @@ import type { ObjectStore } from "./storage/object-store.ts";
 import { openStore } from "./storage/open-store.ts";
 import { Peers } from "./storage/peers.ts";
 import { probeStore } from "./storage/store-probe.ts";
+import { connectTenant } from "./storage/tenant-file.ts";
 
 const projectRoot = join(import.meta.dirname, "..");
 /** A store that has not answered by then is unreachable. */
@@ -96,6 +97,7 @@ export async function startWorker({
       files: new FolderFiles(config.dataFolder),
       dataFolder: config.dataFolder,
       bootId: await readBootId(),
+      connect: connectTenant,
       masterKeys: config.masterKeys,
       restore: (source) =>
         restoreReplica({ ...source, binary, environment, log, timeoutMs: restoreWithinMs }),

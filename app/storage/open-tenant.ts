@@ -1,5 +1,5 @@
-import { connect, type Connection } from "../../db/connect.ts";
-import { migrate, schemaVersion } from "../../db/migrate.ts";
+import type { Connection } from "../../db/connect.ts";
+import { schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
 import { TenantUnavailableError } from "./errors.ts";
@@ -12,6 +12,7 @@ import { OwnedRecord } from "./owned-record.ts";
 import { placeFile, replicaPath, type PlacedFile } from "./place-file.ts";
 import { Replica } from "./replica.ts";
 import { Rounds } from "./rounds.ts";
+import type { TenantFile } from "./tenant-file.ts";
 import { tenantCodec, type MasterKeys } from "./tenant-key.ts";
 
 export interface StoragePorts {
@@ -23,6 +24,12 @@ export interface StoragePorts {
   /** Where notes that are no tenant's file lie. */
   readonly dataFolder: string;
   readonly bootId: string | null;
+  /** Opens a file, making it if there is none, as `connectTenant` does. */
+  readonly connect: (
+    path: string,
+    tenantId: string,
+    options: { readonly onCommit: () => void },
+  ) => Promise<TenantFile>;
   readonly masterKeys: MasterKeys;
   readonly restore: (source: {
     readonly replicaUrl: string;
@@ -119,11 +126,8 @@ async function openFile(
 ): Promise<OpenTenant> {
   const { tenantId, placed, record, codec } = opening;
   const onCommit = { call: (): void => {} };
-  const connection = connect(placed.path, { onCommit: () => onCommit.call() });
-  const migrated = await prepare(connection, tenantId).catch(async (error: unknown) => {
-    await connection.close();
-    throw error;
-  });
+  const options = { onCommit: () => onCommit.call() };
+  const { connection, migrated } = await ports.connect(placed.path, tenantId, options);
   const replicaUrl = ports.store.replicaUrl(replicaPath(tenantId, record.epoch));
   const replica = new Replica(ports.litestream, { path: placed.path, replicaUrl });
   const rounds = new Rounds(
@@ -168,37 +172,6 @@ async function openFile(
     tenant.onCommit();
   };
   return tenant;
-}
-
-/** Brings the file to the code's schema and writes into a new one whose it is. True if that changed a file that was there. */
-async function prepare(connection: Connection, tenantId: string): Promise<boolean> {
-  try {
-    const { applied } = await migrate(connection);
-    const owner = await connection.read((on) =>
-      on.get<{ readonly value: string }>("SELECT value FROM meta WHERE key = 'tenant'"),
-    );
-    if (owner === undefined)
-      await connection.write((on) =>
-        on.run("INSERT INTO meta (key, value) VALUES ('tenant', ?)", [tenantId]),
-      );
-    else if (owner.value !== tenantId)
-      throw new TenantUnavailableError(
-        `The file of tenant "${tenantId}" belongs to tenant "${owner.value}".`,
-        {
-          retryAfterSeconds: 60,
-        },
-      );
-    return applied > 0;
-  } catch (error) {
-    if (error instanceof TenantUnavailableError) throw error;
-    throw new TenantUnavailableError(
-      `The file of tenant "${tenantId}" cannot be used: ${(error as Error).message}`,
-      {
-        cause: error,
-        retryAfterSeconds: 60,
-      },
-    );
-  }
 }
 
 /** A new file holds nothing that could be lost; what was restored is in the store; the rest waits for its first round. */

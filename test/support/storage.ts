@@ -13,6 +13,7 @@ import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts"
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import { Peers } from "../../app/storage/peers.ts";
 import { readHostRecord, readTenantRecord, type TenantRecord } from "../../app/storage/records.ts";
+import { connectTenant } from "../../app/storage/tenant-file.ts";
 import { FaultyStore } from "../fakes/faulty-store.ts";
 import { collectLog, litestreamBinary, LitestreamWorkspace } from "./litestream.ts";
 
@@ -121,6 +122,7 @@ export class TenantWorkspace {
       files: new FolderFiles(changes.dataFolder ?? this.dataFolder),
       dataFolder: this.dataFolder,
       bootId: "this boot",
+      connect: connectTenant,
       masterKeys: [],
       restore: (source) =>
         restoreReplica({
