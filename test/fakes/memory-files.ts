@@ -1,0 +1,102 @@
+import type { EpochNote, LocalEpoch } from "../../app/storage/data-folder.ts";
+import { TenantUnavailableError } from "../../app/storage/errors.ts";
+import type { LocalFiles } from "../../app/storage/local-files.ts";
+import type { ObjectStore } from "../../app/storage/object-store.ts";
+import type { MemoryDisk } from "./memory-disk.ts";
+
+const ltxName = /[0-9a-f]{16}-([0-9a-f]{16})\.ltx$/;
+
+/** Files of tenants on a disk in memory. `step` is awaited before each change: there a process can be ended. */
+export class MemoryFiles implements LocalFiles {
+  readonly #disk: MemoryDisk;
+  readonly #step: (what: string) => Promise<void>;
+
+  constructor(disk: MemoryDisk, step: (what: string) => Promise<void> = async () => {}) {
+    this.#disk = disk;
+    this.#step = step;
+  }
+
+  path(tenantId: string, epoch: number): string {
+    return this.#disk.path(tenantId, epoch);
+  }
+
+  async newest(tenantId: string): Promise<LocalEpoch | undefined> {
+    await this.#step("look for files");
+    let newest: LocalEpoch | undefined;
+    for (const [epoch, { file, note }] of this.#disk.epochs(tenantId))
+      if (file !== null && note !== null && epoch > (newest?.epoch ?? 0)) newest = { epoch, note };
+    return newest;
+  }
+
+  async writeNote(tenantId: string, epoch: number, note: EpochNote): Promise<void> {
+    await this.#step(`note of e${epoch}`);
+    this.#disk.folder(tenantId, epoch).note = note;
+  }
+
+  async discard(tenantId: string, epoch: number): Promise<void> {
+    await this.#step(`discard e${epoch}`);
+    this.#disk.remove(tenantId, epoch);
+  }
+
+  async discardOthers(tenantId: string, keep: number): Promise<void> {
+    for (const epoch of this.#disk.epochs(tenantId).keys())
+      if (epoch !== keep) await this.discard(tenantId, epoch);
+  }
+
+  async keep(tenantId: string, { from, to }: { readonly from: number; readonly to: number }): Promise<void> {
+    await this.#step(`forget what was shipped of e${from}`);
+    this.#disk.folder(tenantId, from).shipping = null;
+    await this.discard(tenantId, to);
+    await this.#step(`keep e${from} as e${to}`);
+    this.#disk.move(tenantId, from, to);
+  }
+
+  async scratch(tenantId: string, epoch: number): Promise<string> {
+    await this.#step(`scratch of e${epoch}`);
+    this.#disk.folder(tenantId, epoch).scratch = null;
+    return this.path(tenantId, epoch).replace("tenant.db", "restoring.db");
+  }
+
+  async check(scratchPath: string): Promise<void> {
+    await this.#step("check");
+    if (this.#disk.folderOf(scratchPath)?.scratch?.damaged !== false)
+      throw new TenantUnavailableError("The file is damaged.");
+  }
+
+  async adopt(tenantId: string, epoch: number): Promise<void> {
+    await this.#step(`adopt e${epoch}`);
+    const folder = this.#disk.folder(tenantId, epoch);
+    folder.file = folder.scratch;
+    folder.scratch = null;
+  }
+
+  async findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null> {
+    await this.#step("look for loss");
+    const folder = this.#disk.folderOf(path);
+    const witness = folder?.witness ?? null;
+    if (witness === null && replica !== null) return "it has no record of what was shipped";
+    if (folder?.file == null || folder.file.writes.length < (witness ?? 0))
+      return "it is shorter than it was";
+    if (replica !== null) {
+      const shipped = lastTxid(await store.list(`${replica}/`));
+      const local = folder.shipping?.taken.at(-1)?.txid ?? 0;
+      if (local < shipped) return `it ends at txid ${local}, and the store has ${shipped}`;
+    }
+    return folder.file.damaged ? "it is damaged" : null;
+  }
+
+  leaveWitness(path: string): void {
+    const folder = this.#disk.folderOf(path);
+    if (folder?.file == null) throw new Error(`There is no file at ${path}.`);
+    folder.witness = folder.file.writes.length;
+  }
+
+  settle(path: string): void {
+    // As the real one, it forgives a file that is gone.
+    if (this.#disk.folderOf(path)?.file != null) this.leaveWitness(path);
+  }
+}
+
+function lastTxid(names: readonly string[]): number {
+  return Math.max(0, ...names.map((name) => Number.parseInt(ltxName.exec(name)?.[1] ?? "0", 16)));
+}
