@@ -27,6 +27,8 @@ export interface Config {
   readonly masterKeys: readonly MasterKey[];
   readonly advertise: string;
   readonly region: string;
+  /** How requests for tenants of other hosts get there: Fly's proxy replays them, or this host is a reverse proxy to that one. */
+  readonly routing: "fly" | "proxy";
   /** Which Machine this is, through restarts. */
   readonly machine: string;
   readonly hostTtlMs: number;
@@ -58,6 +60,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
     masterKeys: readMasterKeys(settings, production),
     advertise: readAdvertise(settings, port),
     region: settings.text("HOLDFAST_REGION") ?? settings.text("FLY_REGION") ?? "local",
+    routing: settings.onFly ? "fly" : "proxy",
     machine: settings.text("FLY_MACHINE_ID") ?? `${hostname()}:${dataFolder}`,
     hostTtlMs: settings.duration("HOLDFAST_HOST_TTL", { default: "15s", min: "500ms", max: "1h" }),
     idleMs: settings.duration("HOLDFAST_IDLE", { default: "30s", min: "0s", max: "30 days" }),

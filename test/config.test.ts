@@ -24,6 +24,7 @@ test("a token secret is all that a start needs", () => {
     masterKeys: [],
     advertise: "http://127.0.0.1:8080",
     region: "local",
+    routing: "proxy",
     machine: `${hostname()}:${path.resolve(".holdfast/data")}`,
     hostTtlMs: 15_000,
     idleMs: 30_000,
@@ -75,6 +76,7 @@ test("every setting of the table is read", () => {
     ],
     advertise: "http://10.0.0.1:9000",
     region: "ams",
+    routing: "proxy",
     machine: "4d891",
     hostTtlMs: 3_000,
     idleMs: 300_000,
@@ -101,7 +103,7 @@ test("the bucket of `fly storage create` is the store when none is named", () =>
     url: "s3://tigris-bucket?endpoint=https%3A%2F%2Ffly.storage.tigris.dev",
     settings: { region: "auto", credentials: { accessKeyId: "id", secretAccessKey: "key" } },
   });
-  expect(config).toMatchObject({ advertise: "http://[fdaa::3]:8080", region: "fra" });
+  expect(config).toMatchObject({ advertise: "http://[fdaa::3]:8080", region: "fra", routing: "fly" });
 });
 
 test("an endpoint in the URL wins over the one of the platform", () => {
