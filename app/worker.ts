@@ -117,7 +117,8 @@ export async function startWorker({
   const metrics = createMetrics();
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
   registerHostMetrics(host, metrics.registry);
-  const app = createApp({ host, tokenSecrets: config.tokenSecrets, metrics, log, routes });
+  const { routing, tokenSecrets } = config;
+  const app = createApp({ host, routing, tokenSecrets, metrics, log, routes });
   const server = await serveApp(app, config.port);
   log.info({ event: "listening", port: server.port, host: host.id, store: store.description }, "listening");
   return {

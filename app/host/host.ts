@@ -3,6 +3,9 @@ import type { Durability, RunStatus } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
 import type { Holder } from "../storage/errors.ts";
 
+/** How a host refuses what it has not begun: whoever has asked can send it on. */
+export { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts";
+
 /** A tenant that is open on this host. */
 export interface Tenant {
   readonly id: string;

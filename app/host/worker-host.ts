@@ -8,6 +8,7 @@ import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
 import { Routes } from "./routes.ts";
 import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
+import { unavailableStatus } from "./unavailable-status.ts";
 import { WakeWatch } from "./wake-watch.ts";
 
 export interface WorkerHostOptions extends Omit<SlotOptions, "onReleased"> {
@@ -259,18 +260,4 @@ async function sizeOf(path: string): Promise<number> {
     ),
   );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
-}
-
-function unavailableStatus(tenantId: string, reason: string): TenantStatus {
-  return {
-    id: tenantId,
-    state: "unavailable",
-    reason,
-    epoch: null,
-    host: null,
-    region: null,
-    sizeBytes: null,
-    runs: {},
-    replication: { state: "unknown", oldestUndurableAt: null, lastDurableAt: null, error: reason },
-  };
 }

@@ -3,13 +3,18 @@ import { HTTPException } from "hono/http-exception";
 import type { Logger } from "pino";
 import type { Host } from "../host/host.ts";
 import { pageRoutes } from "../ui/page.ts";
+import type { Routing } from "./arrival.ts";
 import { authenticate } from "./authenticate.ts";
 import { controlRoutes } from "./control.ts";
+import { Forwarder } from "./forward.ts";
 import { healthRoutes } from "./health.ts";
+import { LostHolders } from "./lost-holders.ts";
 import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
+import { createPlace } from "./place.ts";
 import { HttpProblem, problemOf, problemResponse } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
+import { Router, type SearchBounds } from "./route.ts";
 import { runRoutes } from "./runs.ts";
 import { signalRoutes } from "./signals.ts";
 import { startRoutes } from "./start.ts";
@@ -19,16 +24,24 @@ import { userRoutes } from "./user-routes.ts";
 
 export interface AppParts {
   readonly host: Host;
+  /** How requests for tenants of other hosts get there. */
+  readonly routing: Routing;
   /** Any of them may have signed a token. */
   readonly tokenSecrets: readonly string[];
   readonly metrics: Metrics;
   readonly log: Logger;
   /** The user's own, at `/app`. */
   readonly routes?: Hono<AppEnv>;
+  /** How long a tenant that moves is looked for; some seconds by default. */
+  readonly search?: SearchBounds;
 }
 
 /** Everything that is reachable from outside. A request is authenticated, read, placed, answered and gated, in this order. */
-export function createApp({ host, tokenSecrets, metrics, log, routes }: AppParts): Hono<HttpEnv> {
+export function createApp(parts: AppParts): Hono<HttpEnv> {
+  const { host, routing, tokenSecrets, metrics, log, routes, search } = parts;
+  const forwarder = new Forwarder(new LostHolders(host));
+  const router = new Router({ host, routing, forwarder, metrics, bounds: search });
+  const place = createPlace(host, router);
   const app = new Hono<HttpEnv>();
   app.onError((error, c) => {
     // Thrown by a route of the user's, or by one of Hono's own parts in it: it brings its answer along.
@@ -49,12 +62,12 @@ export function createApp({ host, tokenSecrets, metrics, log, routes }: AppParts
   app.route("/", pageRoutes());
   app.route("/", healthRoutes(host, metrics));
   app.use("/v1/*", authenticate(tokenSecrets));
-  app.route("/v1", startRoutes(host));
-  app.route("/v1", runRoutes(host));
-  app.route("/v1", signalRoutes(host));
-  app.route("/v1", controlRoutes(host));
-  app.route("/v1", tenantRoutes(host));
-  if (routes !== undefined) app.route("/app", userRoutes(host, tokenSecrets, routes));
+  app.route("/v1", startRoutes(place));
+  app.route("/v1", runRoutes(place));
+  app.route("/v1", signalRoutes(place));
+  app.route("/v1", controlRoutes(place));
+  app.route("/v1", tenantRoutes(host, router));
+  if (routes !== undefined) app.route("/app", userRoutes(place, tokenSecrets, routes));
   return app;
 }
 

@@ -1,6 +1,8 @@
+import type { Context } from "hono";
 import type { z } from "zod";
 import type { Issue } from "../engine/errors.ts";
 import { HttpProblem } from "./problems.ts";
+import type { HttpEnv } from "./request-context.ts";
 
 export const maxBodyBytes = 1024 * 1024;
 
@@ -12,19 +14,32 @@ export const maxJsonDepth = 500;
  * `too_large`, `bad_request` if it is no JSON, `invalid_input` with the issues if it is other JSON.
  */
 export async function readBody<Schema extends z.ZodType>(
-  request: Request,
+  c: Context<HttpEnv>,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  return check(parseJson(await readText(request)), schema);
+  return check(parseJson(await readText(c)), schema);
 }
 
 /** As `readBody`; no body at all stands for `{}`. */
 export async function readOptionalBody<Schema extends z.ZodType>(
-  request: Request,
+  c: Context<HttpEnv>,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const text = await readText(request);
+  const text = await readText(c);
   return check(text.trim() === "" ? {} : parseJson(text), schema);
+}
+
+/**
+ * The body as it came, null if there is none; it is kept, and whoever reads the request afterwards finds it. Throws HttpProblem
+ * `too_large`.
+ */
+export async function wholeBody(c: Context<HttpEnv>): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (c.var.body !== undefined) return c.var.body;
+  if (c.req.method === "GET" || c.req.method === "HEAD") return null;
+  const body = await readBytes(c.req.raw);
+  c.set("body", body);
+  if (body !== null) c.req.raw = new Request(c.req.raw, { method: c.req.method, body });
+  return body;
 }
 
 function check<Schema extends z.ZodType>(value: unknown, schema: Schema): z.output<Schema> {
@@ -38,11 +53,22 @@ function check<Schema extends z.ZodType>(value: unknown, schema: Schema): z.outp
   );
 }
 
+async function readText(c: Context<HttpEnv>): Promise<string> {
+  const body = await readBytes(c.req.raw);
+  // Where it has to be sent on, it must not be gone.
+  c.set("body", body);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body ?? new Uint8Array());
+  } catch {
+    throw new HttpProblem("bad_request", "The body is not UTF-8.");
+  }
+}
+
 /** Counts what arrives, since a chunked body does not tell its length. */
-async function readText(request: Request): Promise<string> {
+async function readBytes(request: Request): Promise<Uint8Array<ArrayBuffer> | null> {
   const tooLarge = new HttpProblem("too_large", `A body may have ${maxBodyBytes} bytes at most.`);
   if (Number(request.headers.get("content-length") ?? 0) > maxBodyBytes) throw tooLarge;
-  if (request.body === null) return "";
+  if (request.body === null) return null;
   const chunks: Uint8Array[] = [];
   let size = 0;
   const reader = request.body.getReader();
@@ -53,11 +79,7 @@ async function readText(request: Request): Promise<string> {
     if (size > maxBodyBytes) throw tooLarge;
     chunks.push(value);
   }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks, size));
-  } catch {
-    throw new HttpProblem("bad_request", "The body is not UTF-8.");
-  }
+  return Buffer.concat(chunks, size);
 }
 
 function refuseBroken(): never {

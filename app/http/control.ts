@@ -1,31 +1,33 @@
-import { Hono, type Context } from "hono";
+import { Hono, type Context, type MiddlewareHandler } from "hono";
 import { z } from "zod";
 import type { ListedRun } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
-import type { Host } from "../host/host.ts";
 import { allow } from "./authenticate.ts";
 import { readOptionalBody } from "./body.ts";
 import { answersFor } from "./gate.ts";
-import { place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { reads } from "./reads.ts";
 import type { HttpEnv } from "./request-context.ts";
 import { runJson } from "./run-json.ts";
 import { readRunId } from "./runs.ts";
 
-/** What is done to a run from outside: `POST /v1/runs/{id}/cancel`, `/pause`, `/resume`, `/retry`, `/fork`, and `DELETE`. */
-export function controlRoutes(host: Host): Hono<HttpEnv> {
+/**
+ * What is done to a run from outside: `POST /v1/runs/{id}/cancel`, `/pause`, `/resume`, `/retry`, `/fork`, and `DELETE`. Only a
+ * cancelled and a paused run answer a second request as they did the first.
+ */
+export function controlRoutes(place: Place): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
-    .post("/runs/:id/cancel", ...changes(host, (runs, { runId }) => runs.cancel(runId)))
-    .post("/runs/:id/pause", ...changes(host, (runs, { runId }) => runs.pause(runId)))
-    .post("/runs/:id/resume", ...changes(host, (runs, { runId }) => runs.resume(runId)))
-    .post("/runs/:id/retry", ...changes(host, (runs, { runId, from }) => runs.retry(runId, from)))
-    .post("/runs/:id/fork", allow("runs:write"), reads(readPlace), place(host), async (c) => {
+    .post("/runs/:id/cancel", ...changes(place("always"), (runs, { runId }) => runs.cancel(runId)))
+    .post("/runs/:id/pause", ...changes(place("always"), (runs, { runId }) => runs.pause(runId)))
+    .post("/runs/:id/resume", ...changes(place(), (runs, { runId }) => runs.resume(runId)))
+    .post("/runs/:id/retry", ...changes(place(), (runs, { runId, from }) => runs.retry(runId, from)))
+    .post("/runs/:id/fork", allow("runs:write"), reads(readPlace), place(), async (c) => {
       const { runId, from } = c.req.valid("json");
       const fork = await c.var.tenant.runs.fork(runId, from);
       answersFor(c, fork);
       return c.json(runJson(fork), 202, { location: `/v1/runs/${encodeURIComponent(fork.id)}` });
     })
-    .delete("/runs/:id", allow("runs:write"), reads(readId), place(host), async (c) => {
+    .delete("/runs/:id", allow("runs:write"), reads(readId), place(), async (c) => {
       const { runId } = c.req.valid("json");
       answersFor(c, await c.var.tenant.runs.get(runId));
       await c.var.tenant.runs.remove(runId);
@@ -35,15 +37,18 @@ export function controlRoutes(host: Host): Hono<HttpEnv> {
 
 interface Change {
   readonly runId: string;
-  readonly from?: Place | undefined;
+  readonly from?: From | undefined;
 }
 
 /** The run as it is after the change. */
-function changes(host: Host, change: (runs: Runs, request: Change) => Promise<ListedRun>) {
+function changes(
+  placed: MiddlewareHandler<HttpEnv>,
+  change: (runs: Runs, request: Change) => Promise<ListedRun>,
+) {
   return [
     allow("runs:write"),
     reads(readPlace),
-    place(host),
+    placed,
     async (c: Context<HttpEnv, string, { out: { json: Change } }>) => {
       const run = await change(c.var.tenant.runs, c.req.valid("json"));
       answersFor(c, run);
@@ -61,10 +66,10 @@ const placeBody = z.strictObject({
     })
     .optional(),
 });
-type Place = NonNullable<z.output<typeof placeBody>["from"]>;
+type From = NonNullable<z.output<typeof placeBody>["from"]>;
 
-async function readPlace(c: Context): Promise<Change> {
-  return { runId: readRunId(c), ...(await readOptionalBody(c.req.raw, placeBody)) };
+async function readPlace(c: Context<HttpEnv>): Promise<Change> {
+  return { runId: readRunId(c), ...(await readOptionalBody(c, placeBody)) };
 }
 
 function readId(c: Context): Change {

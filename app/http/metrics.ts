@@ -7,6 +7,7 @@ export interface Metrics {
   readReplicationLag(read: () => number): void;
   readonly httpRequests: Counter<"method" | "route" | "status">;
   readonly httpDuration: Histogram<"method" | "route">;
+  readonly forwardedRequests: Counter<"outcome">;
 }
 
 /** The replication lag comes first: it is what an operator must see before anything else. */
@@ -33,6 +34,12 @@ export function createMetrics(): Metrics {
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60],
     registers,
   });
+  const forwardedRequests = new Counter({
+    name: "holdfast_forwarded_requests_total",
+    help: "Requests for tenants of other hosts, each time that one was sent on, by what became of it.",
+    labelNames: ["outcome"] as const,
+    registers,
+  });
   collectDefaultMetrics({ register: registry });
   return {
     registry,
@@ -41,5 +48,6 @@ export function createMetrics(): Metrics {
     },
     httpRequests,
     httpDuration,
+    forwardedRequests,
   };
 }

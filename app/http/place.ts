@@ -3,19 +3,40 @@ import type { Host } from "../host/host.ts";
 import { gate } from "./gate.ts";
 import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
+import { isNotBegun, type Repeats, type Router } from "./route.ts";
+
+/** Puts a request on its tenant; `repeats` says when it may be sent to another host twice, by default only if it reads. */
+export type Place = (repeats?: Repeats) => MiddlewareHandler<HttpEnv>;
 
 /**
  * Runs the rest of the request on the tenant's open file, and sends its answer through the gate. Both are one middleware,
- * so that no route can have a tenant without a gate.
+ * so that no route can have a tenant without a gate. A tenant that is elsewhere answers from there, behind the gate of its
+ * own host.
  */
-export function place(host: Host): MiddlewareHandler<HttpEnv> {
-  return async (c, next) => {
-    await host.use(tenantOf(c), async (tenant) => {
-      c.set("tenant", tenant);
-      await next();
-      await gate(c, tenant);
-    });
-  };
+export function createPlace(host: Host, router: Router): Place {
+  return (repeats = "never") =>
+    async (c, next) => {
+      const tenantId = tenantOf(c);
+      return await router.route(c, repeats, async (arrived) => {
+        let begun = false;
+        try {
+          await host.use(
+            tenantId,
+            async (tenant) => {
+              begun = true;
+              c.set("tenant", tenant);
+              await next();
+              await gate(c, tenant);
+            },
+            arrived,
+          );
+          return undefined;
+        } catch (error) {
+          if (!begun && isNotBegun(error)) return error;
+          throw error;
+        }
+      });
+    };
 }
 
 /** The tenant that the token is for, or that an operator names. Throws HttpProblem. */

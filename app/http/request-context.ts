@@ -11,6 +11,8 @@ export interface HttpEnv {
     claims: Claims;
     /** Set by `place`. */
     tenant: Tenant;
+    /** As it came; set by whoever reads it, null if there is none. */
+    body: Uint8Array<ArrayBuffer> | null | undefined;
     /** Set by a route whose answer asks for more than its tenant does. */
     durability: Durability | undefined;
   };

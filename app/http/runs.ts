@@ -2,22 +2,21 @@ import { Hono, type Context } from "hono";
 import { z } from "zod";
 import { RunNotFoundError } from "../engine/errors.ts";
 import { runStatuses } from "../engine/journal.ts";
-import type { Host } from "../host/host.ts";
 import { allow } from "./authenticate.ts";
 import { answersFor } from "./gate.ts";
-import { place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { readQuery, reads, wholeNumber } from "./reads.ts";
 import type { HttpEnv } from "./request-context.ts";
 import { historyJson, runJson } from "./run-json.ts";
 
 /** The reads of `/v1/runs`. */
-export function runRoutes(host: Host): Hono<HttpEnv> {
+export function runRoutes(place: Place): Hono<HttpEnv> {
   return new Hono<HttpEnv>()
     .get(
       "/runs",
       allow("runs:read"),
       reads((c) => readQuery(c, listQuery)),
-      place(host),
+      place(),
       async (c) => {
         const { agent, status, limit, cursor: before } = c.req.valid("json");
         // One more than is shown tells whether there is a next page.
@@ -33,14 +32,14 @@ export function runRoutes(host: Host): Hono<HttpEnv> {
       "/runs/:id",
       allow("runs:read"),
       reads((c) => ({ runId: readRunId(c) })),
-      place(host),
+      place(),
       async (c) => {
         const run = await c.var.tenant.runs.get(c.req.valid("json").runId);
         answersFor(c, run);
         return c.json(runJson(run));
       },
     )
-    .get("/runs/:id/history", allow("runs:read"), reads(readHistory), place(host), async (c) => {
+    .get("/runs/:id/history", allow("runs:read"), reads(readHistory), place(), async (c) => {
       const { runId, after, limit } = c.req.valid("json");
       const { runs } = c.var.tenant;
       const found = await runs.history(runId, { after, limit: limit + 1 });

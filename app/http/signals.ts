@@ -1,22 +1,21 @@
 import { Hono, type Context } from "hono";
 import { z } from "zod";
-import type { Host } from "../host/host.ts";
 import { allow } from "./authenticate.ts";
 import { readBody } from "./body.ts";
 import { answersFor } from "./gate.ts";
-import { place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { HttpProblem } from "./problems.ts";
 import { readIdempotencyKey, reads } from "./reads.ts";
 import type { HttpEnv } from "./request-context.ts";
 import { readRunId } from "./runs.ts";
 
 /** `POST /v1/runs/{id}/signals/{name}`. */
-export function signalRoutes(host: Host): Hono<HttpEnv> {
+export function signalRoutes(place: Place): Hono<HttpEnv> {
   return new Hono<HttpEnv>().post(
     "/runs/:id/signals/:name",
     allow("runs:write"),
     reads(readSignal),
-    place(host),
+    place("with-key"),
     async (c) => {
       const { runId, ...signal } = c.req.valid("json");
       const { runs } = c.var.tenant;
@@ -29,7 +28,7 @@ export function signalRoutes(host: Host): Hono<HttpEnv> {
 
 const signalBody = z.strictObject({ payload: z.unknown().optional() });
 
-async function readSignal(c: Context) {
+async function readSignal(c: Context<HttpEnv>) {
   const runId = readRunId(c);
   const name = c.req.param("name") ?? "";
   if (!/^[^\p{C}]{1,128}$/u.test(name))
@@ -38,6 +37,6 @@ async function readSignal(c: Context) {
       "A signal's name is 1 to 128 characters without control characters.",
     );
   const idempotencyKey = readIdempotencyKey(c);
-  const { payload } = await readBody(c.req.raw, signalBody);
+  const { payload } = await readBody(c, signalBody);
   return { runId, name, payload, idempotencyKey };
 }

@@ -3,23 +3,22 @@ import { z } from "zod";
 import { parseDuration } from "../engine/duration.ts";
 import { hasEnded, type ListedRun } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
-import type { Host } from "../host/host.ts";
 import { allow } from "./authenticate.ts";
 import { readBody } from "./body.ts";
 import { answersFor, gate } from "./gate.ts";
-import { place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { HttpProblem } from "./problems.ts";
 import { readIdempotencyKey, reads } from "./reads.ts";
 import type { HttpEnv } from "./request-context.ts";
 import { runJson } from "./run-json.ts";
 
 /** `POST /v1/agents/{agent}/runs`: starts a run, and waits for its end if asked to. */
-export function startRoutes(host: Host): Hono<HttpEnv> {
+export function startRoutes(place: Place): Hono<HttpEnv> {
   return new Hono<HttpEnv>().post(
     "/agents/:agent/runs",
     allow("runs:write"),
     reads(readStart),
-    place(host),
+    place("with-key"),
     async (c) => {
       const { waitMs, ...request } = c.req.valid("json");
       const { tenant } = c.var;
@@ -50,7 +49,7 @@ async function readStart(c: Context<HttpEnv>) {
   const agent = c.req.param("agent") ?? "";
   const waitMs = readWait(c);
   const idempotencyKey = readIdempotencyKey(c);
-  const { input, delay: delayMs, durability } = await readBody(c.req.raw, startBody);
+  const { input, delay: delayMs, durability } = await readBody(c, startBody);
   return { agent, input, idempotencyKey, durability, delayMs, waitMs };
 }
 

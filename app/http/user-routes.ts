@@ -1,9 +1,8 @@
 import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import type { Host } from "../host/host.ts";
 import { authenticate } from "./authenticate.ts";
 import { maxBodyBytes } from "./body.ts";
-import { place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
 import type { AppEnv } from "./user-env.ts";
@@ -13,10 +12,14 @@ const maxAnswerBytes = 16 * 1024 * 1024;
 const answerWithinMs = 30_000;
 
 /** The user's own routes, on the open tenant of the token and behind the gate like any other. */
-export function userRoutes(host: Host, tokenSecrets: readonly string[], routes: Hono<AppEnv>): Hono<HttpEnv> {
+export function userRoutes(
+  place: Place,
+  tokenSecrets: readonly string[],
+  routes: Hono<AppEnv>,
+): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>();
   app.use(authenticate(tokenSecrets), bodyLimit({ maxSize: maxBodyBytes, onError: refuseLarge }));
-  app.use(place(host), wholeAnswer);
+  app.use(place(), wholeAnswer);
   app.route("/", routes);
   return app;
 }

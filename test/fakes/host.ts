@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect, type HoldfastDb } from "../../db/connect.ts";
 import {
   IdempotencyConflictError,
@@ -16,24 +15,43 @@ import {
 } from "../../app/engine/journal.ts";
 import type { StepPlace } from "../../app/engine/past.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
-import type { Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
-import type { Holder } from "../../app/storage/errors.ts";
+import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
+import { ElsewhereError, type Holder } from "../../app/storage/errors.ts";
 
 /** What each call of the fake does can be replaced, so that a test can make it fail, wait or be counted. */
 export class FakeHost implements Host {
-  readonly id = "host-1";
+  readonly id: string;
   readonly tenants = new Map<string, FakeRuns>();
   /** The same for all tenants. Opened by its first use. */
   db: HoldfastDb = connect(":memory:").db;
   durability: Durability = "replicated";
   durable: (tenantId: string) => Promise<void> = async () => {};
   refusal: Error | undefined = undefined;
+  /** Asked before `refusal`, with how the request arrived and the how-manieth question it is, from 1. */
+  refuse: (arrived: Arrived, times: number) => Error | undefined = () => this.refusal;
+  /** How the requests have arrived for which a tenant was asked. */
+  readonly arrivals: Arrived[] = [];
+  /** Whom `noteUnreachable` has named, and how. */
+  readonly unreachable: [hostId: string, how: "refused" | "silent"][] = [];
+  /** Ends with `signal` by default, as if every host lived. */
+  lost: (hostId: string, signal: AbortSignal) => Promise<void> = (_hostId, signal) =>
+    new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  another: Holder | null = null;
   ready = true;
   /** How many `use` calls are under way. */
   inUse = 0;
 
-  async use<T>(tenantId: string, work: (tenant: Tenant) => Promise<T>): Promise<T> {
-    if (this.refusal !== undefined) throw this.refusal;
+  constructor(id = "host-1") {
+    this.id = id;
+  }
+
+  async use<T>(
+    tenantId: string,
+    work: (tenant: Tenant) => Promise<T>,
+    arrived: Arrived = "first",
+  ): Promise<T> {
+    const refusal = this.#asked(arrived);
+    if (refusal !== undefined) throw refusal;
     this.inUse += 1;
     try {
       return await work({
@@ -48,17 +66,23 @@ export class FakeHost implements Host {
     }
   }
 
+  #asked(arrived: Arrived): Error | undefined {
+    return this.refuse(arrived, this.arrivals.push(arrived));
+  }
+
   runs(tenantId: string): FakeRuns {
     const runs = this.tenants.get(tenantId) ?? new FakeRuns();
     this.tenants.set(tenantId, runs);
     return runs;
   }
 
-  async status(tenantId: string): Promise<TenantStatus> {
+  async status(tenantId: string, arrived: Arrived = "first"): Promise<TenantStatus> {
+    const refusal = this.#asked(arrived);
+    if (refusal instanceof ElsewhereError) throw refusal;
     return {
       id: tenantId,
-      state: this.refusal === undefined ? "open" : "unavailable",
-      reason: this.refusal?.message ?? null,
+      state: refusal === undefined ? "open" : "unavailable",
+      reason: refusal?.message ?? null,
       epoch: 3,
       host: this.id,
       region: "ams",
@@ -73,14 +97,12 @@ export class FakeHost implements Host {
     };
   }
 
-  noteUnreachable(_hostId: string, _how: "refused" | "silent"): void {}
-
-  async lost(_hostId: string, signal: AbortSignal): Promise<void> {
-    if (!signal.aborted) await once(signal, "abort");
+  noteUnreachable(hostId: string, how: "refused" | "silent"): void {
+    this.unreachable.push([hostId, how]);
   }
 
   async anotherHost(): Promise<Holder | null> {
-    return null;
+    return this.another;
   }
 
   readiness(): Readiness {

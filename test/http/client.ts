@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { pino } from "pino";
-import { createApp } from "../../app/http/app.ts";
+import { createApp, type AppParts } from "../../app/http/app.ts";
 import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
 import { signToken } from "../../app/http/token.ts";
 import type { AppEnv } from "../../app/http/user-env.ts";
@@ -27,16 +27,21 @@ export interface ClientRequest {
 }
 
 /** The whole app on a fake host, with the user's routes if any are given. */
-export async function createClient(routes?: Hono<AppEnv>): Promise<Client> {
+export async function createClient(
+  routes?: Hono<AppEnv>,
+  parts: Partial<Pick<AppParts, "routing" | "search">> = {},
+): Promise<Client> {
   const host = new FakeHost();
   const metrics = createMetrics();
   const logged: string[] = [];
   const log = pino({ level: "debug" }, { write: (line: string) => void logged.push(line) });
   const app = createApp({
     host,
+    routing: "proxy",
     tokenSecrets: [secret, oldSecret],
     metrics,
     log,
+    ...parts,
     ...(routes === undefined ? {} : { routes }),
   });
   const headers = await bearer({ tenant: "acme", scope: "runs:read runs:write" });

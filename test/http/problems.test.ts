@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { EngineStoppedError } from "../../app/engine/errors.ts";
-import { DrainingError, ElsewhereError, TenantUnavailableError } from "../../app/storage/errors.ts";
+import { DrainingError, TenantUnavailableError } from "../../app/storage/errors.ts";
 import { bearer, createClient, type Client, type ClientRequest } from "./client.ts";
 
 let client: Client;
@@ -122,12 +122,9 @@ test("another tenant's run is not found", async () => {
   expect((await client.send("/v1/runs/run-000001", { headers })).status).toBe(404);
 });
 
-const otherHost = { hostId: "host-2", machine: "m2", address: "http://[fdaa::2]:8080", region: "fra" };
-
 test.each([
   [new TenantUnavailableError("the replica is missing", { retryAfterSeconds: 7 }), "tenant_unavailable", "7"],
   [new DrainingError(), "draining", "1"],
-  [new ElsewhereError("acme", otherHost), "tenant_unavailable", "1"],
   [new EngineStoppedError(), "draining", "1"],
 ])("%s answers 503 and says when to come back", async (error, code, retryAfter) => {
   client.host.refusal = error;

@@ -17,7 +17,10 @@ const sockets: Socket[] = [];
 beforeEach(async () => {
   host = new FakeHost();
   const log = pino({ level: "silent" });
-  server = await serveApp(createApp({ host, tokenSecrets: [secret], metrics: createMetrics(), log }), 0);
+  server = await serveApp(
+    createApp({ host, routing: "proxy", tokenSecrets: [secret], metrics: createMetrics(), log }),
+    0,
+  );
   headers = await bearer({ tenant: "acme", scope: "runs:read runs:write" });
 });
 
@@ -34,6 +37,7 @@ test.each(["127.0.0.1", "[::1]"])("it answers on %s", async (address) => {
 test("a port in use is an error that names it", async () => {
   const app = createApp({
     host,
+    routing: "proxy",
     tokenSecrets: [secret],
     metrics: createMetrics(),
     log: pino({ level: "silent" }),

@@ -1,0 +1,136 @@
+import { Agent, request as requestClear, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import { Agent as TlsAgent, request as requestTls } from "node:https";
+import type { Socket } from "node:net";
+import { Readable } from "node:stream";
+import type { Holder } from "../host/host.ts";
+import { notHereHeader } from "./arrival.ts";
+import { endToEnd } from "./end-to-end.ts";
+import type { LostHolders } from "./lost-holders.ts";
+
+export interface ForwardedRequest {
+  readonly method: string;
+  /** Path and query, as they came. */
+  readonly path: string;
+  readonly headers: OutgoingHttpHeaders;
+  /** Whole, so that it can be sent again. */
+  readonly body: Uint8Array | null;
+  /** Aborts when the client does not wait any more. */
+  readonly gone: AbortSignal;
+}
+
+/** What became of a request that was sent on. */
+export type Outcome =
+  /** The body of the answer may be still on its way. */
+  | { readonly kind: "answered"; readonly response: Response }
+  /** Nothing was done: that host does not have the tenant, nobody listens at its address, or no connection came about. */
+  | { readonly kind: "not-here" | "refused" | "unreachable" }
+  /** It may have been done: the connection broke, or the host was lost, before there was an answer. */
+  | { readonly kind: "broken" | "lost" }
+  /** Nobody waits for the answer any more. */
+  | { readonly kind: "abandoned" };
+
+export interface ForwarderTimes {
+  /** A Machine that is gone does not refuse connections: it does not answer at all. */
+  readonly connectWithinMs: number;
+  /** No `?wait` is longer than a minute, and a stream sends something more often. */
+  readonly silentWithinMs: number;
+}
+
+const defaultTimes: ForwarderTimes = { connectWithinMs: 1_500, silentWithinMs: 120_000 };
+
+/** Our server closes idle connections after 75 s; one that is used no longer than this is not closed while a request comes. */
+const agentOptions = { keepAlive: true, maxFreeSockets: 64, timeout: 30_000 };
+
+/** A reverse proxy to other hosts: one attempt at a time, nothing held back of the answers, and no decision about what follows. */
+export class Forwarder {
+  readonly #lostHolders: LostHolders;
+  readonly #times: ForwarderTimes;
+  readonly #clear = new Agent(agentOptions);
+  readonly #tls = new TlsAgent(agentOptions);
+
+  constructor(lostHolders: LostHolders, times: ForwarderTimes = defaultTimes) {
+    this.#lostHolders = lostHolders;
+    this.#times = times;
+  }
+
+  /** Whatever the network does is an outcome. */
+  send(request: ForwardedRequest, { hostId, address }: Pick<Holder, "hostId" | "address">): Promise<Outcome> {
+    const { promise, resolve } = Promise.withResolvers<Outcome>();
+    const { connectWithinMs, silentWithinMs: timeout } = this.#times;
+    const { protocol, hostname, port, pathname } = new URL(address);
+    const isTls = protocol === "https:";
+    const upstream = (isTls ? requestTls : requestClear)({
+      agent: isTls ? this.#tls : this.#clear,
+      hostname: hostname.replace(/^\[(.*)\]$/, "$1"),
+      port,
+      path: `${pathname.replace(/\/$/, "")}${request.path}`,
+      method: request.method,
+      headers: request.headers,
+      timeout,
+    });
+    let end: Exclude<Outcome["kind"], "answered"> = "unreachable";
+    const giveUp = (kind: typeof end): void => {
+      end = kind;
+      upstream.destroy();
+    };
+    const abandon = (): void => giveUp("abandoned");
+    const late = setTimeout(() => giveUp("unreachable"), connectWithinMs);
+    const stopWatching = this.#lostHolders.watch(hostId, () => giveUp(end === "broken" ? "lost" : end));
+    const settle = (outcome: Outcome): void => {
+      clearTimeout(late);
+      stopWatching();
+      resolve(outcome);
+    };
+    upstream.once("socket", (socket) => {
+      whenConnected(socket, isTls, () => {
+        clearTimeout(late);
+        // From here on the request may have reached the host.
+        end = "broken";
+      });
+    });
+    upstream.once("timeout", () => giveUp(end));
+    upstream.once("response", (answer) => {
+      if (isNotHere(answer)) {
+        answer.resume();
+        settle({ kind: "not-here" });
+      } else settle({ kind: "answered", response: responseOf(answer, request.method) });
+    });
+    upstream.on("error", (error: NodeJS.ErrnoException) => {
+      const refused = end === "unreachable" && error.code === "ECONNREFUSED";
+      settle({ kind: refused ? "refused" : end });
+    });
+    upstream.once("close", () => {
+      request.gone.removeEventListener("abort", abandon);
+      settle({ kind: end });
+    });
+    request.gone.addEventListener("abort", abandon, { once: true });
+    if (request.gone.aborted) abandon();
+    else upstream.end(request.body ?? undefined);
+    return promise;
+  }
+}
+
+/** At once for a connection that is kept from an earlier request. */
+function whenConnected(socket: Socket, isTls: boolean, connected: () => void): void {
+  if (socket.connecting) socket.once(isTls ? "secureConnect" : "connect", connected);
+  else connected();
+}
+
+function isNotHere({ statusCode, headers }: IncomingMessage): boolean {
+  return statusCode === 503 && headers[notHereHeader] !== undefined;
+}
+
+function responseOf(answer: IncomingMessage, method: string): Response {
+  const status = answer.statusCode ?? 502;
+  const init = { status, headers: endToEnd(pairs(answer.rawHeaders)) };
+  const hasNoBody = method === "HEAD" || status === 204 || status === 205 || status === 304;
+  if (!hasNoBody) return new Response(Readable.toWeb(answer) as ReadableStream<Uint8Array>, init);
+  answer.resume();
+  return new Response(null, init);
+}
+
+function pairs(rawHeaders: readonly string[]): [string, string][] {
+  return rawHeaders.flatMap((name, index) =>
+    index % 2 === 0 ? [[name.toLowerCase(), rawHeaders[index + 1] ?? ""] as [string, string]] : [],
+  );
+}

@@ -1,0 +1,47 @@
+import type { OutgoingHttpHeaders } from "node:http";
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import { forwardedBy, forwardedHeader, type Errand } from "./arrival.ts";
+import { endToEnd } from "./end-to-end.ts";
+import type { ForwardedRequest } from "./forward.ts";
+import type { HttpEnv } from "./request-context.ts";
+
+/** Said anew by each who sends a request on, or true only for the Machine that got it. */
+const ownWords = new Set([
+  "content-length",
+  "fly-replay-failed",
+  "fly-replay-src",
+  forwardedHeader,
+  "x-forwarded-for",
+  "x-request-id",
+]);
+
+/** A request as another host gets it: as it came here, and with who sends it and for whom. */
+export function forwardedRequest(
+  c: Context<HttpEnv>,
+  body: Uint8Array | null,
+  sender: { readonly hostId: string; readonly errand: Errand },
+): ForwardedRequest {
+  const { raw } = c.req;
+  const headers: OutgoingHttpHeaders = {};
+  for (const [name, value] of endToEnd(raw.headers)) if (!ownWords.has(name)) headers[name] = value;
+  headers["x-request-id"] = c.var.requestId;
+  const hops = forwardedFor(c);
+  if (hops !== "") headers["x-forwarded-for"] = hops;
+  headers["x-forwarded-proto"] ??= new URL(raw.url).protocol.slice(0, -1);
+  headers[forwardedHeader] = forwardedBy(sender.hostId, sender.errand);
+  if (body !== null) headers["content-length"] = body.length;
+  return { method: raw.method, path: pathOf(raw.url), headers, body, gone: raw.signal };
+}
+
+/** Who has asked, and through whom: each proxy adds from whom it got the request. */
+function forwardedFor(c: Context): string {
+  const { incoming }: Partial<HttpBindings> = c.env ?? {};
+  const hops = [c.req.header("x-forwarded-for"), incoming?.socket.remoteAddress];
+  return hops.filter((hop) => hop !== undefined).join(", ");
+}
+
+/** Path and query of a URL. */
+function pathOf(url: string): string {
+  return url.slice(url.indexOf("/", url.indexOf("//") + 2));
+}

@@ -1,0 +1,56 @@
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import type { Holder } from "../../app/host/host.ts";
+
+/** A server in a host's place that does with requests what a test wants. */
+export interface HolderServer extends Holder {
+  /** What it got, bodies included. */
+  readonly requests: { readonly incoming: IncomingMessage; readonly body: string }[];
+  answer: RequestListener;
+  close(): Promise<void>;
+}
+
+/** Who is at that address and has the tenant; on Fly its Machine is `00bb33ff`. */
+export function holderAt(address: string, hostId = "host-2"): Holder {
+  return { hostId, machine: "00bb33ff", address, region: "fra" };
+}
+
+export async function serveHolder(answer: RequestListener, listenOn = "127.0.0.1"): Promise<HolderServer> {
+  const requests: HolderServer["requests"] = [];
+  const server: Server = createServer((incoming, outgoing) => {
+    const chunks: Buffer[] = [];
+    incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+    incoming.on("end", () => {
+      requests.push({ incoming, body: Buffer.concat(chunks).toString() });
+      holder.answer(incoming, outgoing);
+    });
+  });
+  server.listen(0, listenOn);
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const host = listenOn.includes(":") ? `[${listenOn}]` : listenOn;
+  const holder: HolderServer = {
+    ...holderAt(`http://${host}:${port}`),
+    requests,
+    answer,
+    async close() {
+      server.closeAllConnections();
+      if (!server.listening) return;
+      server.close();
+      await once(server, "close");
+    },
+  };
+  return holder;
+}
+
+/** An address at which nobody listens. */
+export async function refusingAddress(): Promise<string> {
+  const server = await serveHolder(() => {});
+  await server.close();
+  return server.address;
+}
+
+export function times<Value>(count: number, value: Value): Value[] {
+  return Array.from({ length: count }, () => value);
+}
