@@ -87,7 +87,7 @@ export async function startWorker({
     guard: (tenantId) => watchdog.guard(tenantId),
     durability: config.durability,
     idleMs: config.idleMs,
-    regionsStart: false,
+    regionsStart: config.routing === "fly",
     log,
     storage: {
       store,

@@ -9,6 +9,7 @@ export { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts
 /** A tenant that is open on this host. */
 export interface Tenant {
   readonly id: string;
+  readonly epoch: number;
   /** Drizzle on the tenant's own file. */
   readonly db: HoldfastDb;
   readonly runs: Runs;

@@ -67,6 +67,10 @@ export class HostedTenant implements Tenant {
     if (!file.rounds.isCovered) this.#shipSoon();
   }
 
+  get epoch(): number {
+    return this.file.epoch;
+  }
+
   get db(): HoldfastDb {
     return this.file.connection.db;
   }

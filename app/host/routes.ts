@@ -1,26 +1,30 @@
 import type { Holder } from "../storage/errors.ts";
 import type { Peers } from "../storage/peers.ts";
 
-/** Where a tenant is, is asked of the store again after so long, or when a request could not be handed over. */
-const freshForMs = 10_000;
 /** Tenants elsewhere that are remembered; beyond, the oldest is forgotten. */
 const maxKnown = 10_000;
 /** Other hosts that are alive, for who asks again within so long. */
 const anyFreshForMs = 2_000;
 
+export interface RoutesOptions {
+  /** Where a tenant is, is asked of the store again after so long, or when a request could not be handed over. */
+  readonly freshForMs: number;
+  /** Called when a host that is watched is not worth waiting for any more. */
+  readonly onLost: () => void;
+}
+
 /** Which other hosts this one sends requests to, and which it keeps an eye on. */
 export class Routes {
   readonly #peers: Peers;
-  readonly #onLost: () => void;
+  readonly #options: RoutesOptions;
   readonly #known = new Map<string, { readonly holder: Holder; readonly until: number }>();
   readonly #watched = new Set<string>();
   readonly #stopping = new AbortController();
   #any: { readonly holder: Promise<Holder | null>; readonly until: number } | null = null;
 
-  /** `onLost` is called when a host that is watched is not worth waiting for any more. */
-  constructor(peers: Peers, onLost: () => void) {
+  constructor(peers: Peers, options: RoutesOptions) {
     this.#peers = peers;
-    this.#onLost = onLost;
+    this.#options = options;
   }
 
   /** The host that had the tenant a moment ago, or null. */
@@ -34,7 +38,7 @@ export class Routes {
 
   note(tenantId: string, holder: Holder): void {
     this.#known.delete(tenantId);
-    this.#known.set(tenantId, { holder, until: performance.now() + freshForMs });
+    this.#known.set(tenantId, { holder, until: performance.now() + this.#options.freshForMs });
     const [oldest] = this.#known.keys();
     if (oldest !== undefined && this.#known.size > maxKnown) this.#known.delete(oldest);
   }
@@ -52,7 +56,7 @@ export class Routes {
     this.#watched.add(hostId);
     void this.#peers.lost(hostId, this.#stopping.signal).then(() => {
       this.#watched.delete(hostId);
-      if (!this.#stopping.signal.aborted) this.#onLost();
+      if (!this.#stopping.signal.aborted) this.#options.onLost();
     });
   }
 

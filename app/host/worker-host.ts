@@ -20,6 +20,9 @@ export interface WorkerHostOptions extends Omit<SlotOptions, "onReleased"> {
 
 /** Attempts under way get so long to reach their end when the host stops. */
 const drainGraceMs = 10_000;
+/** Where a tenant is, is remembered so long. What Fly's proxy was told to replay, and where it failed, this host does not see. */
+const freshRouteMs = 10_000;
+const freshRouteOnFlyMs = 2_000;
 /** How long a status page waits for a tenant that is being opened. */
 const statusWaitMs = 3_000;
 /** A write that is not durable after so long shows as late. */
@@ -43,7 +46,10 @@ export class WorkerHost implements Host {
     const { storage, log } = options;
     this.id = storage.hostRecord.identity.id;
     this.#wakes = new WakeWatch({ store: storage.store, log, wake: (wake) => this.#wake(wake) });
-    this.#routes = new Routes(storage.peers, () => this.#wakes.scanSoon());
+    this.#routes = new Routes(storage.peers, {
+      freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
+      onLost: () => this.#wakes.scanSoon(),
+    });
     this.#wakes.start();
     this.#housekeeping = setInterval(
       () => this.#keepHouse(),

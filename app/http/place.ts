@@ -27,6 +27,9 @@ export function createPlace(host: Host, router: Router): Place {
               c.set("tenant", tenant);
               await next();
               await gate(c, tenant);
+              // Whose word it is: within a tenant the epochs of answers never go back.
+              c.res.headers.set("holdfast-host", host.id);
+              c.res.headers.set("holdfast-epoch", String(tenant.epoch));
             },
             arrived,
           );

@@ -56,6 +56,7 @@ export class FakeHost implements Host {
     try {
       return await work({
         id: tenantId,
+        epoch: 1,
         db: this.db,
         runs: this.runs(tenantId),
         durability: this.durability,
