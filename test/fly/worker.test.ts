@@ -1,0 +1,39 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { FlyApp } from "./app.ts";
+
+let app: FlyApp;
+beforeEach(async () => {
+  app = await FlyApp.open();
+});
+afterEach(() => app.close());
+
+test("a request starts a stopped Machine, and finds what an earlier life of it has acknowledged, though its disk is fresh", async () => {
+  const machine = await app.create("fra");
+  await machine.start();
+  const client = await app.client(await app.proxy.listen("ams"), "acme");
+  const started = await client.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k", wait: "30s" });
+  expect(started.status, machine.life.describe()).toBe(200);
+
+  await machine.stop();
+  expect(await machine.life.exited).toMatchObject({ code: 0 });
+  expect(machine.processes()).toEqual([]);
+
+  const again = await client.run(started.body.id);
+  expect(again.body).toMatchObject({ status: "completed", output: started.body.output });
+  expect(machine.lives).toHaveLength(2);
+  expect(app.proxy.deliveries.map(({ edge }) => edge)).toEqual(["ams", "ams"]);
+}, 120_000);
+
+test("a worker that crashes is started again by its Machine, and one that is frozen goes on where it was", async () => {
+  const machine = await app.create("fra");
+  await machine.start();
+  const client = await app.client(await app.proxy.listen("fra"), "acme");
+  const started = await client.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k", wait: "30s" });
+  await machine.crash();
+  expect((await client.run(started.body.id)).body).toMatchObject({ status: "completed" });
+  expect(machine.lives).toHaveLength(2);
+
+  await machine.suspend();
+  expect((await client.run(started.body.id)).body).toMatchObject({ status: "completed" });
+  expect(machine.lives).toHaveLength(2);
+}, 120_000);
