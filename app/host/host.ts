@@ -52,6 +52,12 @@ export interface Readiness {
  */
 export type Arrived = "first" | "forwarded";
 
+/** Of the wakes that were due: how many, and of how many the tenant is open, here or on the host that has it. */
+export interface WakeCounts {
+  readonly due: number;
+  readonly served: number;
+}
+
 export interface Host {
   readonly id: string;
   /**
@@ -76,5 +82,7 @@ export interface Host {
   lost(hostId: string, signal: AbortSignal): Promise<void>;
   /** Some other host that lives, for requests that a draining host still gets; null if none is known. */
   anotherHost(): Promise<Holder | null>;
+  /** Looks at the store for wakes that are due, and serves them. Throws WakesUnknownError, DrainingError. */
+  wakeDue(): Promise<WakeCounts>;
   readiness(): Readiness;
 }

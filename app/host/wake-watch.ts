@@ -1,6 +1,8 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
+import { DrainingError } from "../storage/errors.ts";
 import { dueWakes, type Wake } from "../storage/wakes.ts";
+import type { WakeCounts } from "./host.ts";
 
 /** Wakes are looked at so often, as other hosts may have left some; one that failed is looked at again sooner. */
 const scanEveryMs = 60_000;
@@ -15,6 +17,15 @@ export interface WakeWatchOptions {
   readonly wake: (wake: Wake) => Promise<void>;
 }
 
+/** Nobody knows what is due. */
+export class WakesUnknownError extends Error {
+  override readonly name = "WakesUnknownError";
+  readonly code = "store_unavailable";
+  constructor(cause: unknown) {
+    super("The wakes in the store could not be listed. Repeat the request.", { cause });
+  }
+}
+
 /**
  * Looks for tenants with unfinished work that is due, at the start and then once a minute, so that runs go on although
  * their host died and nobody calls.
@@ -22,10 +33,12 @@ export interface WakeWatchOptions {
 export class WakeWatch {
   readonly #options: WakeWatchOptions;
   #timer: NodeJS.Timeout | null = null;
-  #scanning: Promise<void> = Promise.resolve();
+  /** The look that is under way; never rejects. */
+  #scanning: Promise<void> | null = null;
+  /** The one that follows it, for all who have asked since it was sent. */
+  #following: Promise<WakeCounts> | null = null;
   /** By the wake's key: a tenant may have several, and each is served at its time. */
   readonly #timers = new Map<string, NodeJS.Timeout>();
-  #again = false;
   #stopped = false;
 
   constructor(options: WakeWatchOptions) {
@@ -33,19 +46,22 @@ export class WakeWatch {
   }
 
   start(): void {
-    this.#scanning = this.#scan();
+    void this.scan().catch(() => {});
   }
 
-  /** Looks at the store once more, at once; after the look that is under way, which may have come too early. */
-  scanSoon(): void {
-    if (this.#stopped) return;
-    if (this.#timer === null) {
-      this.#again = true;
-      return;
-    }
-    clearTimeout(this.#timer);
-    this.#timer = null;
-    this.start();
+  /**
+   * Looks at the store at once, and serves what is due. A look that was sent before the call does not count: it may have
+   * missed what the caller knows of, so another one follows it. Throws WakesUnknownError, DrainingError.
+   */
+  scan(): Promise<WakeCounts> {
+    if (this.#stopped) return Promise.reject(new DrainingError());
+    if (this.#scanning === null) return this.#begin();
+    this.#following ??= this.#scanning.then(() => {
+      this.#following = null;
+      if (this.#stopped) throw new DrainingError();
+      return this.#begin();
+    });
+    return this.#following;
   }
 
   /** Wakes the tenant at `at`, if that is before the next look at the store would find it. */
@@ -70,33 +86,40 @@ export class WakeWatch {
     await this.#scanning;
   }
 
-  async #scan(): Promise<void> {
-    const failures = await this.#wakeAllDue().catch((error: unknown) => {
+  #begin(): Promise<WakeCounts> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const counts = this.#wakeAllDue().catch((error: unknown) => {
       this.#options.log.warn({ err: error }, "the wakes in the store could not be listed");
-      return 1;
+      throw new WakesUnknownError(error);
     });
-    if (this.#stopped) return;
-    const inMs = this.#again ? 0 : failures > 0 ? rescanAfterFailureMs : scanEveryMs;
-    this.#again = false;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.start();
-    }, inMs);
+    this.#scanning = counts
+      .then(
+        ({ due, served }) => due === served,
+        () => false,
+      )
+      .then((isDone) => {
+        this.#scanning = null;
+        if (this.#stopped) return;
+        this.#timer = setTimeout(() => this.start(), isDone ? scanEveryMs : rescanAfterFailureMs);
+      });
+    return counts;
   }
 
-  /** Gives the number of wakes that could not be served. What is due before the next scan is served in its minute. */
-  async #wakeAllDue(): Promise<number> {
+  /** What is due before the next scan is served in its minute. */
+  async #wakeAllDue(): Promise<WakeCounts> {
     const now = Date.now();
     const wakes = await dueWakes(this.#options.store, now + scanEveryMs);
     for (const wake of wakes) if (wake.at > now) this.expect(wake);
     const due = wakes.filter(({ at }) => at <= now);
-    let failures = 0;
+    const waiting = [...due];
+    let served = 0;
     const serveSome = async (): Promise<void> => {
-      for (let wake = due.shift(); wake !== undefined && !this.#stopped; wake = due.shift())
-        if (!(await this.#serve(wake))) failures += 1;
+      for (let wake = waiting.shift(); wake !== undefined && !this.#stopped; wake = waiting.shift())
+        if (await this.#serve(wake)) served += 1;
     };
     await Promise.all(Array.from({ length: openAtOnce }, serveSome));
-    return failures;
+    return { due: due.length, served };
   }
 
   async #serve(wake: Wake): Promise<boolean> {

@@ -4,7 +4,7 @@ import type { FarFromHome } from "../storage/claim.ts";
 import { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts";
 import { FencedError } from "../storage/host-record.ts";
 import { wakeKey, type Wake } from "../storage/wakes.ts";
-import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "./host.ts";
+import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
 import { Routes } from "./routes.ts";
 import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
@@ -48,7 +48,7 @@ export class WorkerHost implements Host {
     this.#wakes = new WakeWatch({ store: storage.store, log, wake: (wake) => this.#wake(wake) });
     this.#routes = new Routes(storage.peers, {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
-      onLost: () => this.#wakes.scanSoon(),
+      onLost: () => this.#wakes.start(),
     });
     this.#wakes.start();
     this.#housekeeping = setInterval(
@@ -104,6 +104,10 @@ export class WorkerHost implements Host {
 
   async anotherHost(): Promise<Holder | null> {
     return await this.#routes.any().catch(() => null);
+  }
+
+  wakeDue(): Promise<WakeCounts> {
+    return this.#wakes.scan();
   }
 
   readiness(): Readiness {

@@ -21,6 +21,7 @@ import { startRoutes } from "./start.ts";
 import { tenantRoutes } from "./tenant.ts";
 import type { AppEnv } from "./user-env.ts";
 import { userRoutes } from "./user-routes.ts";
+import { wakeRoutes } from "./wake.ts";
 
 export interface AppParts {
   readonly host: Host;
@@ -67,6 +68,7 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
   app.route("/v1", signalRoutes(place));
   app.route("/v1", controlRoutes(place));
   app.route("/v1", tenantRoutes(host, router));
+  app.route("/v1", wakeRoutes(host));
   if (routes !== undefined) app.route("/app", userRoutes(place, tokenSecrets, routes));
   return app;
 }

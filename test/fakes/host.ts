@@ -15,7 +15,7 @@ import {
 } from "../../app/engine/journal.ts";
 import type { StepPlace } from "../../app/engine/past.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
-import type { Arrived, Host, Readiness, Tenant, TenantStatus } from "../../app/host/host.ts";
+import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "../../app/host/host.ts";
 import { ElsewhereError, type Holder } from "../../app/storage/errors.ts";
 
 /** What each call of the fake does can be replaced, so that a test can make it fail, wait or be counted. */
@@ -105,6 +105,8 @@ export class FakeHost implements Host {
   async anotherHost(): Promise<Holder | null> {
     return this.another;
   }
+
+  wakeDue: () => Promise<WakeCounts> = async () => ({ due: 0, served: 0 });
 
   readiness(): Readiness {
     return { ready: this.ready, checks: [{ name: "litestream", ok: this.ready, detail: "" }] };

@@ -11,11 +11,12 @@ let keys: string[];
 let woken: string[];
 let lists: number;
 let failing: Set<string>;
+let waitFor: Map<string, Promise<void>>;
 let watch: WakeWatch;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: start });
-  [keys, woken, lists, failing] = [[], [], 0, new Set()];
+  [keys, woken, lists, failing, waitFor] = [[], [], 0, new Set(), new Map()];
   const store = {
     list: async () => {
       lists += 1;
@@ -25,6 +26,7 @@ beforeEach(() => {
   } as unknown as ObjectStore;
   const wake = async ({ tenantId }: Wake): Promise<void> => {
     woken.push(`${tenantId} ${new Date().toISOString().slice(14, 19)}`);
+    await waitFor.get(tenantId);
     if (failing.has(tenantId)) throw new Error("it cannot be opened");
   };
   watch = new WakeWatch({ store, log: collectLog(), wake });
@@ -85,6 +87,62 @@ test("a store that cannot be listed is asked again soon", async () => {
   keys = [wakeKey("a", start)];
   await vi.advanceTimersByTimeAsync(5_000);
   expect(woken).toEqual(["a 05:25"]);
+});
+
+test("a look on demand tells how many wakes were due and how many were served, and the next look is a minute later", async () => {
+  keys = ["a", "b", "c"].map((tenantId) => wakeKey(tenantId, start));
+  watch.start();
+  await vi.advanceTimersByTimeAsync(50_000);
+  failing.add("b");
+  expect(await watch.scan()).toEqual({ due: 3, served: 2 });
+  failing.clear();
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(lists).toBe(3);
+  expect(await watch.scan()).toEqual({ due: 3, served: 3 });
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(lists).toBe(4);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(lists).toBe(5);
+});
+
+test("a look that was under way before the call does not count, and all who call meanwhile share the next one", async () => {
+  const late = Promise.withResolvers<void>();
+  keys = [wakeKey("slow", start)];
+  waitFor.set("slow", late.promise);
+  watch.start();
+  await vi.advanceTimersByTimeAsync(0);
+  keys = [wakeKey("new", start)];
+  const asked = [watch.scan(), watch.scan(), watch.scan()];
+  await vi.advanceTimersByTimeAsync(0);
+  expect([lists, woken]).toEqual([1, ["slow 05:10"]]);
+  late.resolve();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(await Promise.all(asked)).toEqual(Array.from({ length: 3 }, () => ({ due: 1, served: 1 })));
+  expect([lists, woken]).toEqual([2, ["slow 05:10", "new 05:10"]]);
+});
+
+test("a look on demand fails if the store cannot be listed, and another one follows soon all the same", async () => {
+  failing.add("the list");
+  await expect(watch.scan()).rejects.toMatchObject({ code: "store_unavailable" });
+  failing.clear();
+  keys = [wakeKey("a", start)];
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(woken).toEqual(["a 05:15"]);
+});
+
+test("a look that was asked for when a stop comes is refused", async () => {
+  const late = Promise.withResolvers<void>();
+  keys = [wakeKey("slow", start)];
+  waitFor.set("slow", late.promise);
+  watch.start();
+  await vi.advanceTimersByTimeAsync(0);
+  const asked = watch.scan();
+  const stopping = watch.stop();
+  late.resolve();
+  await expect(asked).rejects.toMatchObject({ code: "draining" });
+  await expect(watch.scan()).rejects.toMatchObject({ code: "draining" });
+  await stopping;
+  expect([lists, vi.getTimerCount()]).toEqual([1, 0]);
 });
 
 test("nothing is woken after a stop", async () => {
