@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import path from "node:path";
-import { ConfigError, isHttpUrl, quoted, Settings } from "./config/settings.ts";
+import { ConfigError, isHttpUrl, logLevels, quoted, Settings, type LogLevel } from "./config/settings.ts";
 import { readStore, type StoreConfig } from "./config/store.ts";
+import { newSecret, readTokenSecrets } from "./config/token-secrets.ts";
 import type { Durability } from "./engine/journal.ts";
 
 export interface MasterKey {
@@ -9,8 +10,6 @@ export interface MasterKey {
   /** 32 bytes. */
   readonly key: Uint8Array;
 }
-
-export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** All folders are absolute. */
 export interface Config {
@@ -35,7 +34,7 @@ export interface Config {
   readonly idleMs: number;
   /** null: the one that set-up has found. */
   readonly litestream: string | null;
-  readonly logLevel: (typeof logLevels)[number];
+  readonly logLevel: LogLevel;
   /** The documents of the example agent `digest`. */
   readonly digestFolder: string;
   /** The payment service of the example agent `refund`; null: it has none. */
@@ -73,30 +72,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return config;
-}
-
-const newSecret = "$(openssl rand -base64 32)";
-
-function readTokenSecrets(settings: Settings): readonly string[] {
-  const name = "HOLDFAST_TOKEN_SECRET";
-  const text = settings.text(name);
-  if (text === undefined) {
-    settings.refuse(
-      name,
-      `is not set: it signs the tokens of requests. Make one by: openssl rand -base64 32`,
-      newSecret,
-    );
-    return [];
-  }
-  const secrets = text.split(",").map((secret) => secret.trim());
-  if (secrets.length > 2) settings.refuse(name, "holds more than two secrets, comma-separated", newSecret);
-  if (secrets.some((secret) => Buffer.byteLength(secret) < 32))
-    settings.refuse(
-      name,
-      "holds a secret shorter than 32 bytes. Make one by: openssl rand -base64 32",
-      newSecret,
-    );
-  return secrets;
 }
 
 function readMasterKeys(settings: Settings, production: boolean): readonly MasterKey[] {

@@ -23,6 +23,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "app/storage": ["app/engine", "db", "db/schema.ts"],
   "app/host": ["app/engine", "app/storage", "db/connect.ts"],
   "app/ui": [],
+  // A process of its own: it looks into the store, and asks the app by HTTP.
+  "app/waker": ["app/engine", "app/storage", "app/http/token.ts"],
   "app/http": ["app/engine", "app/host", "app/ui", "app/http/token.ts", "app/http/user-env.ts"],
   // What the user's routes get, as types: Drizzle on the tenant's file among it.
   "app/http/user-env.ts": ["app/engine", "app/http/token.ts", "db/connect.ts"],

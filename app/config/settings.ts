@@ -1,5 +1,8 @@
 import { parseDuration } from "../engine/duration.ts";
 
+export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
 /** Lists every setting that is missing or wrong, one a line, and holds no value of a secret. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";

@@ -26,6 +26,7 @@ export interface WorkerProcess {
 export function startWorker(options: {
   /** Of the project's folder, such as `app/main.ts`. */
   readonly script: string;
+  readonly flags?: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
   readonly onLine?: (line: string) => void;
 }): WorkerProcess {
@@ -33,7 +34,7 @@ export function startWorker(options: {
     ? [...setpriv, process.execPath]
     : [process.execPath];
   const output = options.onLine === undefined ? "inherit" : "pipe";
-  const child = spawn(command, [...before, options.script], {
+  const child = spawn(command, [...before, options.script, ...(options.flags ?? [])], {
     cwd: projectFolder,
     env: options.environment,
     detached: true,

@@ -46,8 +46,13 @@ export class WorkerPlace {
   }
 
   /** Starts a worker without waiting for anything. `environment` goes before the place's own. */
-  launch(environment: Readonly<Record<string, string | undefined>> = {}, script = "app/main.ts"): WorkerLife {
-    const life = new WorkerLife({ script, environment: { ...this.environment, ...environment } }, this);
+  launch(
+    environment: Readonly<Record<string, string | undefined>> = {},
+    script = "app/main.ts",
+    flags: readonly string[] = [],
+  ): WorkerLife {
+    const options = { script, flags, environment: { ...this.environment, ...environment } };
+    const life = new WorkerLife(options, this);
     this.#lives.push(life);
     return life;
   }
@@ -84,7 +89,11 @@ export class WorkerLife {
   #exit: WorkerExit | null = null;
 
   constructor(
-    options: { readonly script: string; readonly environment: NodeJS.ProcessEnv },
+    options: {
+      readonly script: string;
+      readonly flags: readonly string[];
+      readonly environment: NodeJS.ProcessEnv;
+    },
     place: WorkerPlace,
   ) {
     this.#place = place;
