@@ -22,6 +22,7 @@ COPY --from=dependencies /holdfast/node_modules ./node_modules
 COPY package.json litestream.yml ./
 COPY db ./db
 COPY app ./app
+COPY scripts/waker.ts ./scripts/
 # The worker writes nowhere else.
 RUN install --directory --owner=node --group=node /data
 ENV NODE_ENV=production HOLDFAST_DATA=/data HOLDFAST_LITESTREAM=/usr/local/bin/litestream PORT=8080

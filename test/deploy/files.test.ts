@@ -1,5 +1,5 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse as parseToml } from "smol-toml";
 import { expect, test } from "vitest";
@@ -16,20 +16,25 @@ const stages = parseDockerfile(dockerfile);
 const image = stages.at(-1) ?? { base: "", name: "", instructions: [] };
 const imageEnvironment = readEnvironment(image);
 
+/** The process groups that a section of fly.toml is for. */
+const processes = z.array(z.string());
 const check = z.object({ path: z.string(), port: z.number().optional() });
 const fly = z
   .object({
     kill_signal: z.string(),
     kill_timeout: z.string(),
     env: z.record(z.string(), z.string()),
+    processes: z.record(z.string(), z.string()),
     http_service: z.object({
+      processes,
       internal_port: z.number(),
       auto_stop_machines: z.string(),
       auto_start_machines: z.boolean(),
       checks: z.array(check),
     }),
-    checks: z.record(z.string(), check),
-    restart: z.array(z.object({ policy: z.string() })),
+    checks: z.record(z.string(), check.extend({ processes })),
+    restart: z.array(z.object({ policy: z.string(), processes })),
+    vm: z.array(z.object({ memory: z.string(), processes })),
     build: z.object({ dockerfile: z.string() }),
   })
   .parse(parseToml(read("fly.toml")));
@@ -79,8 +84,34 @@ test("Fly and the image stop the worker by a signal that it handles, and leave i
 
 test("Fly does not stop a Machine that works without a request, and starts one that has failed", () => {
   expect(fly.http_service).toMatchObject({ auto_stop_machines: "off", auto_start_machines: true });
-  expect(fly.restart).toMatchObject([{ policy: "on-failure" }]);
   expect(fly.build.dockerfile).toBe("Dockerfile");
+});
+
+test("every process group runs what the image has, and has a size and a restart policy of its own", () => {
+  expect(fly.processes).toEqual({ app: readCommand(image).join(" "), waker: "node scripts/waker.ts" });
+  const copied = image.instructions
+    .filter(({ name }) => name === "COPY")
+    .flatMap((instruction) => readCopy(instruction).sources);
+  for (const command of Object.values(fly.processes)) {
+    const script = command.replace("node ", "");
+    const isCopied = (path: string): boolean =>
+      copied.some((source) => path === source || path.startsWith(`${source}/`));
+    expect(isCopied(script), script).toBe(true);
+    for (const [, path = ""] of read(script).matchAll(/ from "(\.[^"]+)"/g))
+      expect(isCopied(posix.join(script, "..", path)), `${script} imports ${path}`).toBe(true);
+  }
+  const groups = Object.keys(fly.processes);
+  for (const sections of [fly.restart, fly.vm])
+    expect(sections.flatMap(({ processes: own }) => own)).toEqual(groups);
+});
+
+test("only the worker takes requests; the waker, which nobody calls, is always started again", () => {
+  const served = [fly.http_service, ...Object.values(fly.checks)];
+  for (const section of served) expect(section.processes).toEqual(["app"]);
+  expect(fly.restart).toMatchObject([
+    { policy: "on-failure", processes: ["app"] },
+    { policy: "always", processes: ["waker"] },
+  ]);
 });
 
 test("Litestream has one version, pinned by hashes, for set-up, image and worker", () => {

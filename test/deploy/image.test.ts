@@ -32,19 +32,20 @@ const user = isRoot
   : { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-image-"));
+const home = ownFolder("home");
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const runShape = z.object({ id: z.string(), status: z.string(), output: z.unknown(), error: z.unknown() });
 
 test(
-  "what the image is made of completes a run as a user without rights, and stops at Fly's signal",
+  "what the image is made of completes a run as a user without rights, wakes, and stops at Fly's signal",
   { timeout: 6 * 60_000 },
   async () => {
     chmodSync(folder, 0o755);
     const image = buildImageFolder(folder, user);
     const secret = randomBytes(32).toString("base64");
     const port = await freePort();
-    const worker = startWorker(image, {
+    const worker = startProcess(image, image.command, {
       PORT: String(port),
       HOLDFAST_STORE: `file:${ownFolder("store")}`,
       HOLDFAST_TOKEN_SECRET: secret,
@@ -68,6 +69,13 @@ test(
       expect(JSON.stringify(run.output)).toContain("kelp.md");
       expect(JSON.stringify(run.output)).toContain("rock.md");
 
+      const waker = startProcess(image, ["node", "scripts/waker.ts", "--once"], {
+        HOLDFAST_STORE: `file:${join(folder, "store")}`,
+        HOLDFAST_TOKEN_SECRET: secret,
+        HOLDFAST_WAKE_URL: url,
+      });
+      expect(await waker.exitCode(), waker.output()).toBe(0);
+
       const { kill_signal: signal } = z
         .object({ kill_signal: z.enum(["SIGINT", "SIGTERM"]) })
         .parse(parseToml(readFileSync("fly.toml", "utf8")));
@@ -80,7 +88,7 @@ test(
   },
 );
 
-interface Worker {
+interface ImageProcess {
   readonly child: ChildProcess;
   /** What it has said, for the failure's message. */
   output(): string;
@@ -88,8 +96,12 @@ interface Worker {
   exitCode(): Promise<number | null>;
 }
 
-function startWorker(image: ImageFolder, settings: Readonly<Record<string, string>>): Worker {
-  const [program = "", ...args] = image.command;
+function startProcess(
+  image: ImageFolder,
+  command: readonly string[],
+  settings: Readonly<Record<string, string>>,
+): ImageProcess {
+  const [program = "", ...args] = command;
   let output = "";
   const child = spawn(join(image.root, "usr/local/bin", program), args, {
     cwd: image.workFolder,
@@ -98,7 +110,7 @@ function startWorker(image: ImageFolder, settings: Readonly<Record<string, strin
       ...image.environment,
       ...settings,
       PATH: `${join(image.root, "usr/local/bin")}:/usr/bin:/bin`,
-      HOME: ownFolder("home"),
+      HOME: home,
     },
     stdio: ["ignore", "pipe", "pipe"],
     ...(isRoot ? user : {}),
@@ -112,7 +124,7 @@ function startWorker(image: ImageFolder, settings: Readonly<Record<string, strin
     output: () => output,
     async exitCode() {
       const late = sleep(stopsWithinMs, undefined, { ref: false }).then(() => {
-        throw new Error(`The worker has not stopped. It said:\n${output}`);
+        throw new Error(`It has not stopped. It said:\n${output}`);
       });
       await Promise.race([ended, late]);
       return child.exitCode;
@@ -120,7 +132,7 @@ function startWorker(image: ImageFolder, settings: Readonly<Record<string, strin
   };
 }
 
-async function untilReady(url: string, worker: Worker): Promise<void> {
+async function untilReady(url: string, worker: ImageProcess): Promise<void> {
   const deadline = Date.now() + readyWithinMs;
   while (Date.now() < deadline && worker.child.exitCode === null) {
     const answer = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);
@@ -133,7 +145,11 @@ async function untilReady(url: string, worker: Worker): Promise<void> {
   );
 }
 
-async function completeRun(url: string, token: string, worker: Worker): Promise<z.infer<typeof runShape>> {
+async function completeRun(
+  url: string,
+  token: string,
+  worker: ImageProcess,
+): Promise<z.infer<typeof runShape>> {
   const answer = await fetch(`${url}/v1/agents/digest/runs?wait=60s`, {
     method: "POST",
     headers: {
