@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { WorkerHost } from "../../app/host/worker-host.ts";
+import { wakeKey } from "../../app/storage/wakes.ts";
+import { agentOf, HostWorkspace } from "../support/host.ts";
+
+let workspace: HostWorkspace;
+beforeEach(async () => {
+  workspace = await HostWorkspace.open();
+});
+afterEach(() => workspace.close());
+
+const agents = [agentOf("sleeper", ({ step }) => step.sleep("long", "1h"))];
+
+/** A host on a Machine and a disk of its own. */
+async function hostOn(machine: string): Promise<WorkerHost> {
+  const hostRecord = await workspace.tenants.stores.host({ machine, address: `http://${machine}` });
+  const dataFolder = join(workspace.tenants.dataFolder, machine);
+  return await workspace.host({ agents, storage: { hostRecord, dataFolder } });
+}
+
+async function startSleeper(host: WorkerHost, tenantId: string): Promise<void> {
+  await host.use(tenantId, async (tenant) => {
+    await tenant.runs.start({ agent: "sleeper", input: null });
+    await tenant.durable();
+  });
+}
+
+test("a due wake whose tenant another live host has counts as served, and the tenant is left there", async () => {
+  const [far, here] = [await hostOn("far"), await hostOn("here")];
+  await startSleeper(far, "acme");
+  expect(await here.wakeDue()).toEqual({ due: 1, served: 1 });
+  expect(here.openTenants()).toEqual([]);
+  expect((await workspace.tenants.stores.tenantRecord("acme")).host).toBe(far.id);
+});
+
+test("a due wake whose tenant nobody has is served by opening it, and one that cannot be opened is not counted", async () => {
+  const far = await hostOn("far");
+  await startSleeper(far, "acme");
+  await far.drain();
+  const now = Date.now();
+  for (const tenantId of ["acme", "broken"]) await workspace.store.put(wakeKey(tenantId, now), "");
+  await workspace.store.put("tenants/broken/tenant.json", "no record");
+  const here = await hostOn("here");
+  expect(await here.wakeDue()).toEqual({ due: 2, served: 1 });
+  expect(here.openTenants().map(({ id }) => id)).toEqual(["acme"]);
+});
+
+test("a host that drains looks at no wakes, and says so", async () => {
+  const host = await hostOn("here");
+  await host.drain();
+  await expect(host.wakeDue()).rejects.toMatchObject({ code: "draining" });
+});
