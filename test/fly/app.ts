@@ -1,4 +1,3 @@
-import { findFreePort } from "../../scripts/dev/free-port.ts";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
 import { WorkerClient } from "../support/worker-client.ts";
 import { storeEnvironment, WorkerPlace } from "../support/worker.ts";
@@ -34,10 +33,9 @@ export class FlyApp {
 
   /** Creates a Machine without starting it, with the signal and the restarts that fly.toml sets. */
   async create(region: string, environment: Readonly<Record<string, string>> = {}): Promise<FlyMachine> {
-    const machine = new FlyMachine({
+    const machine = await FlyMachine.create({
       appName: this.name,
       region,
-      port: await findFreePort(0, 1),
       folder: this.place.folder,
       launch: (own) => this.place.launch({ ...own, ...environment }),
       killSignal: "SIGTERM",

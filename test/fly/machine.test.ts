@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { findFreePort } from "../../scripts/dev/free-port.ts";
 import { WorkerPlace } from "../support/worker.ts";
 import { FlyMachine, type MachineOptions } from "./machine.ts";
 
@@ -24,10 +23,9 @@ async function create(
   options: Partial<MachineOptions> = {},
   environment: Record<string, string> = {},
 ): Promise<FlyMachine> {
-  const machine = new FlyMachine({
+  const machine = await FlyMachine.create({
     appName: "kelp",
     region: "fra",
-    port: await findFreePort(0, 1),
     folder: place.folder,
     launch: (own) => place.launch({ ...own, ...environment }, "test/fly/plain-process.ts"),
     ...options,

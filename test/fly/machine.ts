@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { locateLitestreamSocket, removeSocketFolder } from "../../app/storage/litestream-socket.ts";
+import { findFreePort } from "../../scripts/dev/free-port.ts";
 import { wipe } from "../../scripts/demo/sudden-death.ts";
 import type { WorkerLife } from "../support/worker.ts";
 import { endProcessesOf, freezeProcessesOf, processesOf, thawProcessesOf } from "./machine-processes.ts";
@@ -12,8 +13,6 @@ export type MachineState = "created" | "started" | "stopping" | "stopped" | "res
 export interface MachineOptions {
   readonly appName: string;
   readonly region: string;
-  /** Where its main process listens, the same in each of its lives. */
-  readonly port: number;
   /** Below it lies the Machine's root file system; one folder may serve many Machines. */
   readonly folder: string;
   /** Starts its main process, with these settings before those that the app has for all its Machines. */
@@ -25,6 +24,8 @@ export interface MachineOptions {
   readonly restarts?: number;
 }
 
+/** Below those that the kernel gives to whoever asks for any: a Machine that is stopped must find its own free again. */
+const ports = { first: 20_000, last: 32_000 };
 const restartWindowMs = 5 * 60_000;
 /** How long Fly waits before it starts a failed process again is not documented. */
 const restartDelayMs = 500;
@@ -36,6 +37,7 @@ const restartDelayMs = 500;
 export class FlyMachine {
   readonly id = randomBytes(7).toString("hex");
   readonly region: string;
+  /** Where its main process listens, the same in each of its lives. */
   readonly port: number;
   readonly dataFolder: string;
   readonly #options: MachineOptions;
@@ -46,11 +48,18 @@ export class FlyMachine {
   #restartedAt: number[] = [];
   #stopping: Promise<void> | null = null;
 
-  constructor(options: MachineOptions) {
+  private constructor(options: MachineOptions, port: number) {
     this.#options = options;
     this.region = options.region;
-    this.port = options.port;
+    this.port = port;
     this.dataFolder = `${options.folder}/${this.id}`;
+  }
+
+  /** Nothing is started yet. */
+  static async create(options: MachineOptions): Promise<FlyMachine> {
+    const { first, last } = ports;
+    const from = first + Math.floor(Math.random() * (last - first));
+    return new FlyMachine(options, await findFreePort(from, 100));
   }
 
   get state(): MachineState {

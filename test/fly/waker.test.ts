@@ -33,6 +33,8 @@ test("a run that slept when its Machine stopped goes on in time although nobody 
   const calls = app.proxy.deliveries.length;
 
   const waker = startWaker();
+  await machine.reaches("started");
+  await machine.life.first("listening");
   await until("the run has gone on", () => executed().includes('"step":"after"'));
   await waker.first("woken");
   expect(new Set(app.proxy.deliveries.slice(calls).map(({ path }) => path))).toEqual(new Set(["/v1/wake"]));
@@ -40,7 +42,7 @@ test("a run that slept when its Machine stopped goes on in time although nobody 
   const ended = await (await app.client(url, "acme")).run(runId);
   expect(ended.body).toMatchObject({ status: "completed" });
   expect(await waker.stop()).toBe(0);
-}, 120_000);
+}, 240_000);
 
 test("a waker outlives an app that does not answer, and calls again until it does", async () => {
   await leaveAsleep();
@@ -49,7 +51,7 @@ test("a waker outlives an app that does not answer, and calls again until it doe
   await machine.start();
   expect(await waker.first("woken"), waker.describe()).toMatchObject({ due: 1, served: 1 });
   expect(await waker.stop()).toBe(0);
-}, 120_000);
+}, 240_000);
 
 test("once, for a cron: 0 when nothing is due or the app was called, 1 when store or app did not answer", async () => {
   const once = async (environment: Record<string, string> = {}): Promise<number | null> => {
@@ -65,7 +67,7 @@ test("once, for a cron: 0 when nothing is due or the app was called, 1 when stor
   expect(await once({ HOLDFAST_WAKE_URL: "http://127.0.0.1:1" })).toBe(1);
   expect(await once()).toBe(0);
   expect(machine.state).toBe("started");
-}, 120_000);
+}, 240_000);
 
 /** A run that sleeps on a Machine that was stopped, and whose wake is due. */
 async function leaveAsleep(): Promise<string> {

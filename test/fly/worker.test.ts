@@ -22,7 +22,7 @@ test("a request starts a stopped Machine, and finds what an earlier life of it h
   expect(again.body).toMatchObject({ status: "completed", output: started.body.output });
   expect(machine.lives).toHaveLength(2);
   expect(app.proxy.deliveries.map(({ edge }) => edge)).toEqual(["ams", "ams"]);
-}, 120_000);
+}, 240_000);
 
 test("a worker that crashes is started again by its Machine, and one that is frozen goes on where it was", async () => {
   const machine = await app.create("fra");
@@ -36,4 +36,4 @@ test("a worker that crashes is started again by its Machine, and one that is fro
   await machine.suspend();
   expect((await client.run(started.body.id)).body).toMatchObject({ status: "completed" });
   expect(machine.lives).toHaveLength(2);
-}, 120_000);
+}, 240_000);
