@@ -37,3 +37,17 @@ test("a worker that crashes is started again by its Machine, and one that is fro
   expect((await client.run(started.body.id)).body).toMatchObject({ status: "completed" });
   expect(machine.lives).toHaveLength(2);
 }, 240_000);
+
+test("a request that comes to another Machine than its tenant's is replayed to that one", async () => {
+  const [fra, syd] = [await app.create("fra"), await app.create("syd")];
+  for (const machine of [fra, syd]) await machine.start();
+  for (const machine of [fra, syd]) await machine.life.first("listening");
+  const near = await app.client(await app.proxy.listen("fra"), "acme");
+  const started = await near.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k", wait: "30s" });
+  expect(started.status, fra.life.describe()).toBe(200);
+
+  const far = await app.client(await app.proxy.listen("syd"), "acme");
+  const repeated = await far.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k" });
+  expect(repeated.body, syd.life.describe()).toMatchObject({ id: started.body.id, status: "completed" });
+  expect(app.proxy.deliveries.map(({ machine }) => machine)).toEqual([fra.id, syd.id, fra.id]);
+}, 240_000);
