@@ -3,6 +3,7 @@ import { schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
 import { TenantUnavailableError } from "./errors.ts";
+import { gather } from "./gather.ts";
 import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
 import type { LocalFiles } from "./local-files.ts";
@@ -137,6 +138,7 @@ async function openFile(
       proof: () => ports.hostRecord.proof(),
       mark: () => record.mark(placed.from, codec.keyId),
       passed: () => ports.files.leaveWitness(placed.path),
+      gather,
       now: ports.now,
     },
     coveredAtFirst(placed, migrated, connection),

@@ -1,3 +1,5 @@
+import type { BeforeSync } from "./gather.ts";
+
 /** What a gate needs of the world; each call is bounded in time by its implementation. */
 export interface RoundPorts {
   /** The number of commits so far. */
@@ -10,6 +12,8 @@ export interface RoundPorts {
   readonly mark: () => Promise<void>;
   /** Told of each round that has passed, before anything is acknowledged by it. */
   readonly passed: () => void;
+  /** Resolves when the next sync should be sent; who comes until then is served by it. Decides nothing but speed. */
+  readonly gather: (before: BeforeSync) => Promise<void>;
   readonly now: () => number;
 }
 
@@ -27,7 +31,7 @@ const maxLagEntries = 1_000;
  * The durability gate of one epoch of one tenant. A pass covers everything committed before it was asked for: either
  * earlier rounds covered it and a proof is enough, or a round is made: a sync that was sent after the commit, then a
  * proof that was sent after the sync's answer. One round serves all whose commits were made before its sync was sent; the
- * next sync goes out while the last one's proof is on its way.
+ * next sync may go out while the last one's proof is on its way.
  */
 export class Rounds {
   readonly #ports: RoundPorts;
@@ -38,7 +42,12 @@ export class Rounds {
   readonly #served = new Set<Waiter>();
   /** The sync that is under way: whom it serves, and up to which commit. */
   #syncing: { readonly served: Waiter[]; readonly seen: number } | null = null;
+  /** Whether syncs are being sent one after the other, or gathered for. */
+  #running = false;
   #marking: Promise<void> | null = null;
+  #asked = 0;
+  #syncMs = 0;
+  #proofMs = 0;
   #closed: Error | null = null;
   /** Spans of commits that no passed round covers whole: the last commit of each, and when its first was made. */
   #uncovered: { lastCommit: number; readonly at: number }[] = [];
@@ -94,6 +103,7 @@ export class Rounds {
   /** As `pass`, but always ships and syncs. */
   round(): Promise<void> {
     if (this.#closed !== null) return Promise.reject(this.#closed);
+    this.#asked += 1;
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject };
       // A sync under way that was sent after the last commit covers it: its answer, and so the proof, is still to come.
@@ -103,7 +113,7 @@ export class Rounds {
         return;
       }
       this.#waiting.push(waiter);
-      if (this.#syncing === null) void this.#syncAll();
+      if (!this.#running) void this.#syncAll();
     });
   }
 
@@ -125,25 +135,50 @@ export class Rounds {
   }
 
   async #syncAll(): Promise<void> {
+    this.#running = true;
+    await this.#gather(null);
     while (this.#waiting.length > 0) {
-      const served = this.#waiting.splice(0);
-      for (const waiter of served) this.#served.add(waiter);
-      const seen = this.#ports.commits();
-      this.#syncing = { served, seen };
-      try {
-        const { txid } = await this.#ports.sync();
-        void this.#confirm(served, seen, txid);
-      } catch (error) {
-        // Those who came meanwhile too: one sync after the other, each as long as its timeout, would keep them for minutes.
-        this.#fail([...served, ...this.#waiting.splice(0)], error);
-      }
+      const { passing } = await this.#syncOnce();
+      await this.#gather(passing);
     }
-    this.#syncing = null;
+    this.#running = false;
+  }
+
+  #gather(passing: Promise<void> | null): Promise<void> {
+    return this.#ports.gather({
+      passing,
+      activity: () => this.#asked + this.#ports.commits(),
+      syncMs: this.#syncMs,
+      proofMs: this.#proofMs,
+      now: this.#ports.now,
+    });
+  }
+
+  /** Gives what is left of the round, null if it failed already. */
+  async #syncOnce(): Promise<{ readonly passing: Promise<void> | null }> {
+    const served = this.#waiting.splice(0);
+    for (const waiter of served) this.#served.add(waiter);
+    const seen = this.#ports.commits();
+    this.#syncing = { served, seen };
+    const sentAt = this.#ports.now();
+    try {
+      const { txid } = await this.#ports.sync();
+      this.#syncMs = smoothed(this.#syncMs, this.#ports.now() - sentAt);
+      return { passing: this.#confirm(served, seen, txid) };
+    } catch (error) {
+      // Those who came meanwhile too: one sync after the other, each as long as its timeout, would keep them for minutes.
+      this.#fail([...served, ...this.#waiting.splice(0)], error);
+      return { passing: null };
+    } finally {
+      this.#syncing = null;
+    }
   }
 
   async #confirm(served: readonly Waiter[], seen: number, txid: number): Promise<void> {
+    const sentAt = this.#ports.now();
     try {
       await this.#ports.proof();
+      this.#proofMs = smoothed(this.#proofMs, this.#ports.now() - sentAt);
       // What was closed may be another's by now, or nobody's: it is not marked either.
       if (this.#closed === null) await this.#mark();
     } catch (error) {
@@ -181,4 +216,9 @@ export class Rounds {
   #note(error: unknown): void {
     this.#lastError = error instanceof Error ? error.message : String(error);
   }
+}
+
+/** Mostly what it was before, so that one slow answer among many changes little. */
+function smoothed(before: number, now: number): number {
+  return before === 0 ? now : (3 * before + now) / 4;
 }

@@ -10,6 +10,8 @@ class World {
   readonly syncs: PromiseWithResolvers<{ readonly txid: number }>[] = [];
   readonly proofs: PromiseWithResolvers<void>[] = [];
   readonly marks: PromiseWithResolvers<void>[] = [];
+  /** What the next sync waits for. */
+  gathered: Promise<void> = Promise.resolve();
   readonly rounds: Rounds;
 
   constructor(covered = 0) {
@@ -20,6 +22,7 @@ class World {
         proof: () => pendingIn(this.proofs),
         passed: () => {},
         mark: () => pendingIn(this.marks),
+        gather: () => this.gathered,
         now: () => this.now,
       },
       covered,
@@ -100,6 +103,7 @@ test("what a file held at its opening, and the store may not hold, waits for the
 test("a commit that is made while a sync is under way is not covered by it", async () => {
   world.commit();
   const first = watch(world.rounds.pass());
+  await turn();
   world.commit();
   const second = watch(world.rounds.pass());
   await settleRound(0);
@@ -112,6 +116,7 @@ test("a commit that is made while a sync is under way is not covered by it", asy
 test("one sync serves all whose commits were made before it was sent, also those who ask while it is under way", async () => {
   world.commit();
   const first = watch(world.rounds.pass());
+  await turn();
   const same = watch(world.rounds.pass());
   world.commit();
   const others = Array.from({ length: 100 }, () => watch(world.rounds.pass()));
@@ -126,6 +131,7 @@ test("one sync serves all whose commits were made before it was sent, also those
 test("the next sync is sent while the proof of the last one is on its way", async () => {
   world.commit();
   watch(world.rounds.pass());
+  await turn();
   world.commit();
   watch(world.rounds.pass());
   world.syncs[0]?.resolve({ txid: 1 });
@@ -133,9 +139,47 @@ test("the next sync is sent while the proof of the last one is on its way", asyn
   expect([world.syncs.length, world.proofs.length]).toEqual([2, 1]);
 });
 
+test("while a sync is held back, whoever comes is served by it, and what a proof alone can give is not held back", async () => {
+  const held = Promise.withResolvers<void>();
+  world.commit();
+  const first = watch(world.rounds.pass());
+  await turn();
+  world.gathered = held.promise;
+  await settleRound(0);
+  expect(first.outcome).toBe("passed");
+  const read = watch(world.rounds.pass());
+  await turn();
+  world.proofs[1]?.resolve();
+  world.commit();
+  const second = watch(world.rounds.pass());
+  world.commit();
+  const third = watch(world.rounds.pass());
+  await turn();
+  expect([read.outcome, world.syncs.length]).toEqual(["passed", 1]);
+  held.resolve();
+  await settleRound(1, 2);
+  expect([second.outcome, third.outcome, world.syncs.length]).toEqual(["passed", "passed", 2]);
+  expect(world.rounds.isCovered).toBe(true);
+});
+
+test("a close ends the wait of those whose sync is held back", async () => {
+  const held = Promise.withResolvers<void>();
+  world.gathered = held.promise;
+  world.commit();
+  const pass = watch(world.rounds.pass());
+  const why = new Error("fenced");
+  world.rounds.close(why);
+  await turn();
+  expect(pass.outcome).toBe(why);
+  held.resolve();
+  await turn();
+  expect(world.syncs).toHaveLength(0);
+});
+
 test("a proof that fails fails exactly its waiters", async () => {
   world.commit();
   const first = watch(world.rounds.pass());
+  await turn();
   world.commit();
   const second = watch(world.rounds.pass());
   world.syncs[0]?.resolve({ txid: 1 });
@@ -155,6 +199,7 @@ test("a sync that fails fails all who wait, and the next one is tried", async ()
   world.commit();
   const first = watch(world.rounds.pass());
   const second = watch(world.rounds.pass());
+  await turn();
   world.syncs[0]?.reject(new Error("no answer"));
   await turn();
   expect([first.outcome, second.outcome]).toEqual([new Error("no answer"), new Error("no answer")]);
@@ -329,6 +374,7 @@ test("a lag of many writes over hours takes bounded memory and still shows the o
   }
   expect(world.rounds.oldestUndurableAt).toBe(1_001_000);
   const pass = watch(world.rounds.pass());
+  await turn();
   world.now += 1_000;
   world.commit();
   await settleRound(0);
