@@ -1,10 +1,11 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
-import { TokenError, verifyToken, type Scope } from "./token.ts";
+import { rememberingVerifier, TokenError, type Scope } from "./token.ts";
 
 /** Lets no request pass that carries no valid token. */
 export function authenticate(secrets: readonly string[]): MiddlewareHandler<HttpEnv> {
+  const verify = rememberingVerifier(secrets);
   return async (c, next) => {
     const token = readToken(c);
     if (token === undefined)
@@ -13,7 +14,7 @@ export function authenticate(secrets: readonly string[]): MiddlewareHandler<Http
         'Bearer realm="holdfast"',
       );
     try {
-      c.set("claims", await verifyToken(token, secrets));
+      c.set("claims", await verify(token));
     } catch (error) {
       if (!(error instanceof TokenError)) throw error;
       throw unauthenticated(error.message, 'Bearer realm="holdfast", error="invalid_token"');

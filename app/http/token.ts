@@ -47,6 +47,36 @@ export async function signToken(request: TokenRequest, secret: string): Promise<
 
 /** Accepts what any of the secrets signed, so that one can be rotated. Throws TokenError. */
 export async function verifyToken(token: string, secrets: readonly string[]): Promise<Claims> {
+  return (await verifySigned(token, secrets)).claims;
+}
+
+/**
+ * As `verifyToken`, for many requests: what was found good is remembered until it expires, since a signature takes longer
+ * to check than most requests take otherwise. What was refused is not remembered.
+ */
+export function rememberingVerifier(secrets: readonly string[]): (token: string) => Promise<Claims> {
+  /** By the token, the one that was used last at the end. */
+  const good = new Map<string, Verified>();
+  return async (token) => {
+    const known = good.get(token);
+    const verified = known ?? (await verifySigned(token, secrets));
+    good.delete(token);
+    // The same as of a token that is seen for the first time: it ends with the second that it names.
+    if (verified.expiresAt <= Math.floor(Date.now() / 1000)) throw new TokenError(hasExpired);
+    good.set(token, verified);
+    const [oldest] = good.keys();
+    if (good.size > maxRemembered && oldest !== undefined) good.delete(oldest);
+    return verified.claims;
+  };
+}
+
+interface Verified {
+  readonly claims: Claims;
+  /** Seconds of the epoch. */
+  readonly expiresAt: number;
+}
+
+async function verifySigned(token: string, secrets: readonly string[]): Promise<Verified> {
   if (token.length > maxTokenLength) throw new TokenError("The token is too long");
   if (!hasCanonicalSignature(token)) throw new TokenError("The token is not a signed JWT");
   for (const secret of secrets) {
@@ -56,6 +86,7 @@ export async function verifyToken(token: string, secrets: readonly string[]): Pr
   throw new TokenError("The token's signature is not ours");
 }
 
+const maxRemembered = 1_000;
 const maxTokenLength = 8192;
 
 /** Leaves out no check of `verify` but the one of `iat`: the clock of whoever signed may run ahead of ours. */
@@ -70,8 +101,9 @@ async function verifyWith(token: string, secret: string): Promise<Record<string,
   }
 }
 
+const hasExpired = "The token has expired";
 const reasons: Readonly<Record<string, string>> = {
-  JwtTokenExpired: "The token has expired",
+  JwtTokenExpired: hasExpired,
   JwtTokenNotBefore: "The token is not valid yet",
   JwtAlgorithmMismatch: "The token must be signed with HS256",
 };
@@ -84,14 +116,15 @@ function hasCanonicalSignature(token: string): boolean {
   return Buffer.from(signature, "base64url").toString("base64url") === signature;
 }
 
-function readClaims(payload: Record<string, unknown>): Claims {
+function readClaims(payload: Record<string, unknown>): Verified {
   const { exp, sub, scope, tenant } = payload;
   if (typeof exp !== "number") throw new TokenError("The token has no `exp`: one that never ends is refused");
   if (typeof sub !== "string" || sub === "") throw new TokenError("The token has no `sub`");
   if (typeof scope !== "string") throw new TokenError("The token has no `scope`");
   if (tenant !== undefined && typeof tenant !== "string")
     throw new TokenError("The token's `tenant` is no text");
-  return { tenant: tenant ?? null, sub, scopes: new Set(scope.split(" ").filter((name) => name !== "")) };
+  const scopes = new Set(scope.split(" ").filter((name) => name !== ""));
+  return { claims: { tenant: tenant ?? null, sub, scopes }, expiresAt: exp };
 }
 
 function readLifetime(expiresIn: string | number): number {

@@ -1,11 +1,15 @@
 import { sign } from "hono/jwt";
-import { beforeEach, expect, test } from "vitest";
-import { signToken, TokenError, verifyToken } from "../../app/http/token.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { rememberingVerifier, signToken, TokenError, verifyToken } from "../../app/http/token.ts";
 import { bearer, createClient, oldSecret, secret, type Client } from "./client.ts";
 
 let client: Client;
 beforeEach(async () => {
   client = await createClient();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
 });
 
 const inAMinute = Math.floor(Date.now() / 1000) + 600;
@@ -28,6 +32,42 @@ test("a token of the secret before is good while both are set", async () => {
   const token = await signToken({ sub: "ci", scope: "operator", expiresIn: 60_000 }, oldSecret);
   expect(await verifyToken(token, [secret, oldSecret])).toMatchObject({ tenant: null });
   await expect(verifyToken(token, [secret])).rejects.toThrow(TokenError);
+});
+
+test("a token that was good a moment ago is refused from the second on at which it expires", async () => {
+  vi.useFakeTimers({ toFake: ["Date"], now: 1_700_000_000_000 });
+  const verify = rememberingVerifier([secret]);
+  const token = await signToken({ tenant: "acme", sub: "ada", scope: "runs:read", expiresIn: "15m" }, secret);
+  expect(await verify(token)).toMatchObject({ tenant: "acme" });
+  vi.setSystemTime(1_700_000_899_999);
+  expect(await verify(token)).toMatchObject({ tenant: "acme" });
+  vi.setSystemTime(1_700_000_900_000);
+  await expect(verify(token)).rejects.toThrow(new TokenError("The token has expired"));
+  await expect(verify(token)).rejects.toThrow(new TokenError("The token has expired"));
+});
+
+test("a token is not taken for another one that was good before, nor a refused one for good when it comes again", async () => {
+  const verify = rememberingVerifier([secret]);
+  const sub = "ada";
+  const mine = await signToken({ tenant: "acme", sub, scope: "runs:read", expiresIn: "15m" }, secret);
+  const foreign = await signToken({ tenant: "acme", sub, scope: "operator", expiresIn: "15m" }, oldSecret);
+  for (let i = 0; i < 2; i += 1) {
+    expect(await verify(mine)).toMatchObject({ tenant: "acme", scopes: new Set(["runs:read"]) });
+    await expect(verify(foreign)).rejects.toThrow(TokenError);
+    await expect(verify(`${mine.slice(0, mine.lastIndexOf("."))}.${signature}`)).rejects.toThrow(TokenError);
+  }
+});
+
+test("more tokens than are remembered are all good, each for what it says", async () => {
+  const verify = rememberingVerifier([secret]);
+  const tokens = await Promise.all(
+    Array.from({ length: 1_100 }, (_, i) =>
+      signToken({ tenant: `t-${i}`, sub: "ada", scope: "runs:read", expiresIn: "15m" }, secret),
+    ),
+  );
+  for (let i = 0; i < 2; i += 1)
+    for (const [of, token] of tokens.entries())
+      expect(await verify(token)).toMatchObject({ tenant: `t-${of}` });
 });
 
 test.each(["", "soon", "-1m", 0, Number.NaN])("a token that lives %j is not signed", async (expiresIn) => {
