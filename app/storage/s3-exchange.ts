@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
 import * as http from "node:http";
 import * as https from "node:https";
-import { AwsV4Signer } from "aws4fetch";
 import { maxObjectBytes } from "./object-store.ts";
 import type { S3Credentials } from "./s3-location.ts";
+import { S3Signer } from "./s3-signature.ts";
 
 export interface S3Request {
   readonly method: "GET" | "PUT" | "DELETE";
@@ -39,7 +38,6 @@ const maxConnections = 64;
 const idleMs = 15_000;
 /** Shorter than any server keeps an idle connection. */
 const idleOnceMs = 1_000;
-const emptyHash = sha256("");
 
 /**
  * Signs and sends single requests on kept connections, and repeats nothing. `node:http` instead of `fetch`: a read takes
@@ -50,11 +48,11 @@ export class S3Exchange {
   readonly #agents: {
     readonly [protocol: string]: { readonly repeatable: http.Agent; readonly once: http.Agent };
   };
-  /** Signing keys, one a day. */
-  readonly #signingKeys = new Map<string, ArrayBuffer>();
+  readonly #signer: S3Signer;
 
   constructor(options: S3ExchangeOptions) {
     this.#options = options;
+    this.#signer = new S3Signer(options);
     const settings = { keepAlive: true, maxSockets: maxConnections, maxFreeSockets: maxConnections };
     this.#agents = {
       "http:": {
@@ -69,12 +67,10 @@ export class S3Exchange {
   }
 
   /** Throws S3TimeoutError, or what the network failed with. */
-  async send(request: S3Request): Promise<S3Answer> {
-    const startedAt = performance.now();
-    const url = new URL(request.url);
-    const headers = await this.#sign(request);
-    const remainingMs = this.#options.timeoutMs - (performance.now() - startedAt);
+  send(request: S3Request): Promise<S3Answer> {
     return new Promise((resolve, reject) => {
+      const url = new URL(request.url);
+      const headers = this.#sign(request, url);
       const outgoing = (url.protocol === "https:" ? https : http).request(url, {
         method: request.method,
         headers,
@@ -87,7 +83,7 @@ export class S3Exchange {
       };
       const timer = setTimeout(() => {
         fail(new S3TimeoutError(`no answer within ${this.#options.timeoutMs} ms`));
-      }, remainingMs);
+      }, this.#options.timeoutMs);
       outgoing.on("error", fail);
       outgoing.on("response", (incoming) => {
         const chunks: Buffer[] = [];
@@ -111,28 +107,11 @@ export class S3Exchange {
     });
   }
 
-  async #sign(request: S3Request): Promise<Record<string, string>> {
-    const { accessKeyId, secretAccessKey, sessionToken } = this.#options.credentials;
-    const signer = new AwsV4Signer({
-      method: request.method,
-      url: request.url,
-      headers: {
-        ...request.headers,
-        "x-amz-content-sha256": request.body === undefined ? emptyHash : sha256(request.body),
-      },
-      accessKeyId,
-      secretAccessKey,
-      ...(sessionToken === undefined ? {} : { sessionToken }),
-      service: "s3",
-      region: this.#options.region,
-      cache: this.#signingKeys,
-    });
-    const headers = Object.fromEntries((await signer.sign()).headers);
-    if (request.body !== undefined) headers["content-length"] = String(request.body.byteLength);
-    return headers;
+  #sign({ method, headers, body }: S3Request, url: URL): Record<string, string> {
+    const { host, pathname: path, search } = url;
+    const query = search.slice(1);
+    const unsigned = { method, host, path, query, headers };
+    const signed = this.#signer.sign(body === undefined ? unsigned : { ...unsigned, body }, Date.now());
+    return body === undefined ? signed : { ...signed, "content-length": String(body.byteLength) };
   }
-}
-
-function sha256(bytes: Uint8Array | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }
