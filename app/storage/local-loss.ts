@@ -1,9 +1,10 @@
-import { closeSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import Database from "libsql";
 import * as z from "zod";
 import { checkFile } from "./check-file.ts";
+import { errorCode } from "./error-code.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /** How far a file and its WAL had come when a round passed: what is less now has lost something that was acknowledged. */
@@ -19,15 +20,22 @@ type Witness = z.infer<typeof witness>;
 const ltxName = /[0-9a-f]{16}-([0-9a-f]{16})\.ltx$/;
 /** A WAL that started anew more often between two rounds is not believed. */
 const maxRestarts = 2 ** 20;
+const walHeaderBytes = 32;
+
+/** A witness has always as many bytes, so that it is written over the one before in a single write, without a moment of none. */
+const witnessBytes = 128;
 
 /** To be called at every passed round, before anything rests on it: cheap, and in one write. */
 export function leaveWitness(path: string): void {
-  const now: Witness = {
-    mainBytes: statSync(path).size,
-    walBytes: sizeOf(`${path}-wal`),
-    walSalt: readWalSalt(`${path}-wal`),
-  };
-  writeFileSync(witnessPath(path), JSON.stringify(now));
+  const { size: walBytes, salt: walSalt } = readWal(`${path}-wal`);
+  const now: Witness = { mainBytes: statSync(path).size, walBytes, walSalt };
+  // Not emptied first: ext4 takes that for a replacement, and begins to write to the disk when it is closed.
+  const file = openSync(witnessPath(path), constants.O_WRONLY | constants.O_CREAT, 0o666);
+  try {
+    writeSync(file, JSON.stringify(now).padEnd(witnessBytes), 0);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /**
@@ -98,15 +106,30 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** Null without a WAL. The WAL is no file that SQLite locks, so reading it drops no lock. */
 function readWalSalt(path: string): number | null {
-  if (sizeOf(path) < 32) return null;
-  const file = openSync(path, "r");
+  return readWal(path).salt;
+}
+
+/** 0 and null without a WAL. The WAL is no file that SQLite locks, so reading it drops no lock. */
+function readWal(path: string): { readonly size: number; readonly salt: number | null } {
+  const file = openIfThere(path);
+  if (file === null) return { size: 0, salt: null };
   try {
-    const header = Buffer.alloc(32);
-    readSync(file, header, 0, 32, 0);
-    return header.readUInt32BE(16);
+    const { size } = fstatSync(file);
+    if (size < walHeaderBytes) return { size, salt: null };
+    const header = Buffer.allocUnsafe(walHeaderBytes);
+    readSync(file, header, 0, walHeaderBytes, 0);
+    return { size, salt: header.readUInt32BE(16) };
   } finally {
     closeSync(file);
+  }
+}
+
+function openIfThere(path: string): number | null {
+  try {
+    return openSync(path, "r");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return null;
+    throw error;
   }
 }

@@ -10,7 +10,7 @@ export interface RoundPorts {
   readonly proof: () => Promise<void>;
   /** Tells the store that this epoch is the tenant's history now. Called once, between the first proof and the first pass. */
   readonly mark: () => Promise<void>;
-  /** Told of each round that has passed, before anything is acknowledged by it. */
+  /** Told of each round that has passed, before anything is acknowledged by it. If it throws, nothing is. */
   readonly passed: () => void;
   /** Resolves when the next sync should be sent; who comes until then is served by it. Decides nothing but speed. */
   readonly gather: (before: BeforeSync) => Promise<void>;
@@ -181,11 +181,11 @@ export class Rounds {
       this.#proofMs = smoothed(this.#proofMs, this.#ports.now() - sentAt);
       // What was closed may be another's by now, or nobody's: it is not marked either.
       if (this.#closed === null) await this.#mark();
+      if (this.#closed !== null) return this.#fail(served, this.#closed);
+      this.#ports.passed();
     } catch (error) {
       return this.#fail(served, error);
     }
-    if (this.#closed !== null) return this.#fail(served, this.#closed);
-    this.#ports.passed();
     this.#covered = Math.max(this.#covered, seen);
     this.#lastTxid = Math.max(this.#lastTxid ?? 0, txid);
     this.#lastPassedAt = this.#ports.now();

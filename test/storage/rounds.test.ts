@@ -10,6 +10,7 @@ class World {
   readonly syncs: PromiseWithResolvers<{ readonly txid: number }>[] = [];
   readonly proofs: PromiseWithResolvers<void>[] = [];
   readonly marks: PromiseWithResolvers<void>[] = [];
+  passed: () => void = () => {};
   /** What the next sync waits for. */
   gathered: Promise<void> = Promise.resolve();
   readonly rounds: Rounds;
@@ -20,7 +21,7 @@ class World {
         commits: () => this.commits,
         sync: () => pendingIn(this.syncs),
         proof: () => pendingIn(this.proofs),
-        passed: () => {},
+        passed: () => this.passed(),
         mark: () => pendingIn(this.marks),
         gather: () => this.gathered,
         now: () => this.now,
@@ -207,6 +208,20 @@ test("a sync that fails fails all who wait, and the next one is tried", async ()
   const third = watch(world.rounds.pass());
   await settleRound(1, 0);
   expect([third.outcome, world.rounds.lastError]).toEqual(["passed", null]);
+});
+
+test("a round of which no witness can be left acknowledges nothing, and the next one is tried", async () => {
+  world.passed = () => {
+    throw new Error("the disk is full");
+  };
+  world.commit();
+  const first = watch(world.rounds.pass());
+  await settleRound(0);
+  expect([first.outcome, world.rounds.isCovered]).toEqual([new Error("the disk is full"), false]);
+  world.passed = () => {};
+  const again = watch(world.rounds.pass());
+  await settleRound(1);
+  expect([again.outcome, world.rounds.isCovered]).toEqual(["passed", true]);
 });
 
 test("the epoch is marked once, before anything passes, however many rounds wait for it", async () => {
