@@ -170,7 +170,10 @@ test("litestream.yml says what it is meant to say", { timeout }, async () => {
     const days = (Date.now() - Date.parse(timestamp)) / 86_400_000;
     expect(days).toBeGreaterThanOrEqual(8);
     expect(days).toBeLessThan(8.1);
-    expect(find("starting L0 retention monitor")).toMatchObject({ interval: 300_000_000_000 });
+    expect(find("starting L0 retention monitor")).toMatchObject({
+      interval: 300_000_000_000,
+      retention: 30_000_000_000,
+    });
     const { mode } = await stat(locateLitestreamSocket(workspace.dataFolder).socketPath);
     expect(mode & 0o777).toBe(0o600);
   } finally {
