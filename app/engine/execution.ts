@@ -1,47 +1,21 @@
-import type { Agent, RunContext, RunLogger } from "./agent.ts";
+import { callAgent, type Ending } from "./agent-call.ts";
+import type { Agent } from "./agent.ts";
+import { Attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import { RunTimeoutError } from "./errors.ts";
-import type { Guard } from "./guard.ts";
-import { hasEnded, type HistoryEvent, type HistoryKind, type Journal, type RunPatch } from "./journal.ts";
+import type { ExecutionPorts } from "./execution-ports.ts";
+import type { HistoryEvent, HistoryKind, RunPatch } from "./journal.ts";
 import type { RunRecord, SignalRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
-import type { EngineLog } from "./log.ts";
 import { isOutcome, RecordedSteps } from "./recorded-steps.ts";
 import { type MismatchError, Replay } from "./replay.ts";
 import { RunLog, type NewEvent } from "./run-log.ts";
-import { checkValue } from "./schema.ts";
+import { RunState } from "./run-state.ts";
 import { serializeError } from "./serialized-error.ts";
 import { SignalExchange } from "./signal-exchange.ts";
 import type { StepIdentity } from "./step-identity.ts";
-import { createStep } from "./step.ts";
 import { turn } from "./turn.ts";
-import { Waits } from "./waits.ts";
-
-/** What a run asks of the engine that it lives in. */
-export interface ExecutionPorts {
-  readonly journal: Journal;
-  readonly clock: Clock;
-  readonly log: EngineLog;
-  readonly tenantId: string;
-  readonly guard: Guard;
-  readonly newId: () => string;
-  readonly random: () => number;
-  /** A run of another agent, ready to be committed with the row that tells of it. Throws UnknownAgentError, InvalidInputError. */
-  readonly prepareRun: (agentId: string, input: unknown, parent: RunRecord | null) => Promise<RunRecord>;
-  /** The run was committed: it may begin. */
-  readonly adopt: (run: RunRecord) => void;
-  /** Resolves when the run has ended, unless that is forgotten before. `parent` hears of it. */
-  readonly childEnd: (
-    runId: string,
-    parent: Execution,
-  ) => { readonly promise: Promise<RunRecord | undefined>; readonly forget: () => void };
-  /** What else is committed when the run has failed. */
-  readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
-  /** Told once, when the run has ended or was paused: it needs no memory any more. */
-  readonly onSettled: (execution: Execution) => void;
-  /** The run does nothing but wait now. */
-  readonly onWaiting: (execution: Execution) => void;
-}
+import type { Waits } from "./waits.ts";
 
 /** What is recorded of a run when it comes to life. */
 export interface Past {
@@ -51,8 +25,6 @@ export interface Past {
   /** Signals that nobody has taken. */
   readonly inbox: readonly SignalRecord[];
 }
-
-type Ending = { readonly output: unknown } | { readonly thrown: unknown };
 
 /** Between attempts to pass the gate before a step's effects, while the store does not take what they rest on. */
 const gateRetryMs = 250;
@@ -65,30 +37,23 @@ export class Execution {
   readonly agent: Agent;
   readonly ports: ExecutionPorts;
   readonly replay: Replay;
-  readonly waits = new Waits();
+  readonly attempts = new Attempts();
   readonly signals: SignalExchange;
-  /** Called when the run ends or is let go: attempts whose signal was asked for abort it. */
-  readonly onLetGo = new Set<() => void>();
-  #letGoReason: string | null = null;
   /** Whether it may have waited for other runs: set by what is recorded, and by a call that waits for one. */
   hasChildren: boolean;
   readonly #runLog: RunLog;
   readonly #isNew: boolean;
-  #status: RunRecord["status"];
-  #wakeAt: number | null;
+  readonly #state: RunState;
   readonly #gone = Promise.withResolvers<void>();
   #hearing = 0;
-  #attemptsInFlight = 0;
-  #noAttemptInFlight: (() => void) | null = null;
   /** `stopping`: no attempt starts. `ending`: the run's last row is being written, none comes after it. */
-  #state: "running" | "stopping" | "ending" | "closed" = "running";
+  #phase: "live" | "stopping" | "ending" | "closed" = "live";
 
   constructor(run: RunRecord, agent: Agent, past: Past, ports: ExecutionPorts) {
     this.run = run;
     this.agent = agent;
     this.ports = ports;
-    this.#status = run.status;
-    this.#wakeAt = run.wakeAt;
+    this.#state = new RunState(run);
     this.hasChildren = past.rows.some(({ kind }) => kind === "child.started");
     this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
     this.signals = new SignalExchange(past.inbox, {
@@ -117,7 +82,7 @@ export class Execution {
   }
 
   get status(): RunRecord["status"] {
-    return this.#status;
+    return this.#state.status;
   }
 
   get lastSeq(): number {
@@ -125,22 +90,25 @@ export class Execution {
   }
 
   get wakeAt(): number | null {
-    return this.#wakeAt;
+    return this.#state.wakeAt;
+  }
+
+  get waits(): Waits {
+    return this.#state.waits;
   }
 
   /** Whether all that the run does is wait: then it can be dropped from memory and replayed when its wait is over. */
   get onlyWaits(): boolean {
-    if (this.#state !== "running" || this.replay.replaying || this.replay.settling) return false;
+    if (this.#phase !== "live" || this.replay.replaying || this.replay.settling) return false;
     if (!this.#runLog.isIdle) return false;
     // Something came for it, and is being read.
     if (this.#hearing > 0 || this.signals.isMatching) return false;
-    const { status } = this.waits.summary();
-    return status !== "running" && status === this.#status;
+    return this.#state.rests;
   }
 
   /** Whether the row that ends or pauses the run is being written; `gone` resolves when it is. */
   get isEnding(): boolean {
-    return this.#state === "ending";
+    return this.#phase === "ending";
   }
 
   get gone(): Promise<void> {
@@ -168,12 +136,12 @@ export class Execution {
     if (timeoutMs !== null) this.#endAt(startedAt + timeoutMs, timeoutMs);
     // The code's first calls may all be waits.
     void turn().then(() => this.#syncStatus());
-    const ending = await this.#callAgent();
+    const ending = await callAgent(this);
     if (this.#isEnding || !this.replay.checkEnd()) return;
     await this.#end(ending);
   }
 
-  /** Records a row and, where the run's status changes by it, the status: both or neither. */
+  /** Records a row and with it, both or neither, that the run is at work, if that is new. */
   async record(
     kind: HistoryKind,
     identity: StepIdentity,
@@ -181,9 +149,10 @@ export class Execution {
     also?: (event: HistoryEvent) => readonly Write[],
   ): Promise<HistoryEvent> {
     if (this.#isEnding) return await never();
-    const patch = this.#statusPatch();
+    const patch = this.#state.atWork();
     const event = await this.#runLog.append(row(kind, identity, facts), this.#patching(patch, also));
-    if (this.#status !== "running") void this.#tellIfWaiting();
+    // An outcome is followed by a turn of the code, and that by this.
+    if (!isOutcome(kind)) this.#syncStatus();
     return event;
   }
 
@@ -210,28 +179,16 @@ export class Execution {
   /** Resolves when what the run rests on is durable, so that effects may leave; never, once the run is let go. */
   async effectsAllowed(): Promise<void> {
     for (let told = false; ; told = true) {
-      if (this.#state !== "running") return await never();
+      if (!this.attempts.mayBegin) return await never();
       if (this.run.durability === "local") return;
       try {
         await this.ports.journal.durable();
-        if (this.#state === "running") return;
+        if (this.attempts.mayBegin) return;
       } catch (error) {
         const facts = { err: error, run: this.run.id };
         if (!told) this.ports.log.warn(facts, "a step waits: what it rests on is not durable yet");
         await new Promise<void>((resolve) => this.clock.setTimer(this.clock.now() + gateRetryMs, resolve));
       }
-    }
-  }
-
-  /** Runs a step's attempt, which `stop` waits for; never, once it has been called. */
-  async attempt<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#state !== "running") return await never();
-    this.#attemptsInFlight += 1;
-    try {
-      return await work();
-    } finally {
-      this.#attemptsInFlight -= 1;
-      if (this.#attemptsInFlight === 0) this.#noAttemptInFlight?.();
     }
   }
 
@@ -262,33 +219,19 @@ export class Execution {
 
   /** Lets the run go: nothing is recorded or called from now on. What was cut off runs again where the run goes on. */
   close(): void {
-    this.#state = "closed";
+    this.#phase = "closed";
     this.#runLog.close();
     this.replay.close();
     this.waits.close();
-    this.#letGo("This host lets the run go.");
-  }
-
-  /** Why attempts under way should end; null while they need not. */
-  get letGoReason(): Error | null {
-    return this.#letGoReason === null ? null : new Error(this.#letGoReason);
-  }
-
-  #letGo(reason: string): void {
-    if (this.#letGoReason !== null) return;
-    this.#letGoReason = reason;
-    for (const listener of this.onLetGo) listener();
-    this.onLetGo.clear();
-    // Who waits for attempts to end need not wait any more.
-    this.#noAttemptInFlight?.();
+    this.attempts.letGo("This host lets the run go.");
   }
 
   get #isEnding(): boolean {
-    return this.#state === "ending" || this.#state === "closed";
+    return this.#phase === "ending" || this.#phase === "closed";
   }
 
   async #endAttempts(graceMs: number): Promise<void> {
-    if (this.#state === "running") this.#state = "stopping";
+    if (this.#phase === "live") this.#phase = "stopping";
     await new Promise<void>((resolve) => {
       const cancel = this.clock.setTimer(this.clock.now() + graceMs, resolve);
       void this.#quiet().then(() => {
@@ -300,8 +243,7 @@ export class Execution {
 
   /** Resolves when no attempt is under way and all is recorded. */
   async #quiet(): Promise<void> {
-    if (this.#attemptsInFlight > 0 && this.#state === "stopping")
-      await new Promise<void>((resolve) => (this.#noAttemptInFlight = resolve));
+    await this.attempts.ended();
     await this.#runLog.written();
   }
 
@@ -314,25 +256,6 @@ export class Execution {
         if (!this.#isEnding) void this.#end({ thrown });
       }),
     );
-  }
-
-  async #callAgent(): Promise<Ending> {
-    const context: RunContext<unknown> = {
-      // A copy, since the agent may change it while the run's first row waits to be written.
-      input: asRecorded(this.run.input, "The input"),
-      step: createStep(this),
-      run: { id: this.run.id, agent: this.run.agent, setState: (value) => this.setState(value) },
-      tenant: { id: this.ports.tenantId },
-      log: this.#agentLog(),
-    };
-    const what = `The output of agent "${this.agent.id}"`;
-    try {
-      const output = await this.ports.guard.begin(this, () => this.agent.handler(context));
-      const { output: schema } = this.agent;
-      return { output: asRecorded(schema === null ? output : await checkValue(schema, output, what), what) };
-    } catch (thrown) {
-      return { thrown };
-    }
   }
 
   async #end(ending: Ending): Promise<void> {
@@ -362,8 +285,8 @@ export class Execution {
     patch: RunPatch,
     after: readonly Write[] = [],
   ): Promise<void> {
-    this.#state = "ending";
-    this.#letGo(`The run ends: ${kind}.`);
+    this.#phase = "ending";
+    this.attempts.letGo(`The run ends: ${kind}.`);
     await this.#runLog.append(
       row(kind, noPlace, { data }),
       this.#patching(patch, () => after),
@@ -375,10 +298,10 @@ export class Execution {
 
   /** The code has had its turn: what does it wait for now? */
   #syncStatus(): void {
-    if (this.#state !== "running" || this.replay.settling) return;
-    const patch = this.#statusPatch();
+    if (this.#isEnding || this.replay.settling) return;
+    const patch = this.#state.whenSettled();
     if (patch !== null) this.#runLog.write(this.#patching(patch)());
-    if (this.#status !== "running") void this.#tellIfWaiting();
+    if (this.status !== "running") void this.#tellIfWaiting();
   }
 
   async #tellIfWaiting(): Promise<void> {
@@ -391,26 +314,9 @@ export class Execution {
     patch: RunPatch | null,
     also?: (event: HistoryEvent) => readonly Write[],
   ): (event?: HistoryEvent) => readonly Write[] {
-    if (patch?.status !== undefined) this.#status = patch.status;
-    if (patch?.wakeAt !== undefined) this.#wakeAt = patch.wakeAt;
+    if (patch !== null) this.#state.note(patch);
     const own: readonly Write[] = patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
     return (event) => (event === undefined || also === undefined ? own : [...own, ...also(event)]);
-  }
-
-  #statusPatch(): RunPatch | null {
-    if (hasEnded(this.#status) || this.#status === "paused") return null;
-    const { status, wakeAt } = this.waits.summary();
-    return status === this.#status && wakeAt === this.#wakeAt ? null : { status, wakeAt };
-  }
-
-  #agentLog(): RunLogger {
-    const bound = { tenant: this.ports.tenantId, run: this.run.id, agent: this.run.agent };
-    const say =
-      (level: "info" | "warn" | "error") =>
-      (message: string, facts?: Readonly<Record<string, unknown>>): void => {
-        if (!this.replay.replaying) this.ports.log[level]({ ...facts, ...bound }, message);
-      };
-    return { info: say("info"), warn: say("warn"), error: say("error") };
   }
 }
 

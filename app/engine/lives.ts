@@ -1,7 +1,9 @@
 import type { Agent } from "./agent.ts";
+import { childEnd } from "./child-end.ts";
 import { UnknownAgentError, UnreadableRunError, WrongStatusError } from "./errors.ts";
 import type { EngineOptions } from "./engine.ts";
-import { Execution, startedData, type ExecutionPorts } from "./execution.ts";
+import type { ExecutionPorts } from "./execution-ports.ts";
+import { Execution, startedData } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
 import { noGuard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type RunRecord, type RunStatus } from "./journal.ts";
@@ -11,7 +13,6 @@ import { rowsThatCount, wholeHistory } from "./past.ts";
 import { RunEndings } from "./run-endings.ts";
 import { Scheduler } from "./scheduler.ts";
 import { checkValue } from "./schema.ts";
-import { turn } from "./turn.ts";
 
 /** A tenant with a run whose agent is missing is looked at so often: the next deploy may bring the agent back. */
 const agentRecheckMs = 10 * 60_000;
@@ -19,8 +20,6 @@ const agentRecheckMs = 10 * 60_000;
 const parkAfterMs = 5_000;
 /** A change of a run that is ending waits so long for its last row. */
 const endWrittenWithinMs = 5_000;
-/** A child that could not be read is read again after so long. */
-const readAgainMs = 1_000;
 
 /** The runs of a tenant that have not ended: how they come to life, hear of what comes for them, and leave. */
 export class Lives {
@@ -314,7 +313,7 @@ export class Lives {
         return { ...this.newRun(agent, checked, parent?.durability), parent: parent?.id ?? null };
       },
       adopt: (run) => this.adoptChild(run),
-      childEnd: (runId, parent) => this.#end(runId, parent),
+      childEnd: (runId, parent) => childEnd(runId, parent, this.endings),
       afterFailure: (run, error) => {
         const agent = this.#agents.get(failureAgentId(run.agent));
         if (agent === undefined) return [];
@@ -324,41 +323,5 @@ export class Lives {
       onSettled: (execution) => this.leave(execution.run, execution.status, execution.hasChildren),
       onWaiting: (execution) => this.#scheduler.noteWaiting(execution.run.id),
     };
-  }
-
-  /** Resolves when the run has ended, however long that takes, or with undefined if it was deleted; never, once it is forgotten. */
-  #end(
-    runId: string,
-    parent: Execution,
-  ): { readonly promise: Promise<RunRecord | undefined>; readonly forget: () => void } {
-    const { clock, journal, log } = this.#options;
-    let forget = (): void => {};
-    const wait = async (): Promise<RunRecord | undefined> => {
-      for (;;) {
-        // What the parent waits for may be here: it must not leave memory while that is read.
-        const heard = parent.hear();
-        const ending = this.endings.next(runId, null);
-        forget = ending.forget;
-        try {
-          const run = await journal.run(runId);
-          if (run !== undefined && hasEnded(run.status)) {
-            // Until the parent has begun to record what it hears.
-            void turn().then(parent.hear());
-            return run;
-          }
-        } catch (error) {
-          log.warn(
-            { err: error, run: parent.run.id, child: runId },
-            "a child could not be read; trying again",
-          );
-          parent.waits.keep(clock.setTimer(clock.now() + readAgainMs, () => this.endings.announce(runId)));
-        } finally {
-          heard();
-        }
-        await ending.announced;
-        ending.forget();
-      }
-    };
-    return { promise: wait().finally(() => forget()), forget: () => forget() };
   }
 }

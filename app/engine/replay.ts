@@ -40,6 +40,8 @@ export class Replay {
   #held: { readonly describe: string; readonly release: () => void }[] = [];
   #cursor = 0;
   #pumping = false;
+  /** Calls that were held back go on in this turn. */
+  #releasing = false;
   #cancelTimer: (() => void) | null = null;
   #closed = false;
 
@@ -55,7 +57,12 @@ export class Replay {
 
   /** Whether calls are being handed their outcomes, or held back until others were. */
   get settling(): boolean {
-    return this.#pumping || this.#held.length > 0;
+    return this.#pumping || this.#releasing || this.#held.length > 0;
+  }
+
+  /** Whether a new call may begin at once: history has nothing more to say, and no call that came before is held back. */
+  get isLive(): boolean {
+    return !this.replaying && this.#held.length === 0;
   }
 
   /** Marks the call as made, and gives what history knows of it. Reports a call that was recorded as another kind. */
@@ -81,7 +88,7 @@ export class Replay {
 
   /** Resolves when history has nothing more to say, in the order of the calls: from then on the run is live. */
   frontier(describe: string): Promise<void> {
-    if (!this.replaying && this.#held.length === 0) return Promise.resolve();
+    if (this.isLive) return Promise.resolve();
     return new Promise((resolve) => {
       this.#held.push({ describe, release: resolve });
       void this.#pump();
@@ -115,6 +122,7 @@ export class Replay {
     this.#pumping = false;
     this.#releaseHeld();
     await turn();
+    this.#releasing = false;
     if (!this.#closed && !this.#pumping && !this.replaying) this.#on.idle();
   }
 
@@ -140,6 +148,7 @@ export class Replay {
     this.#stopTimer();
     const held = this.#held;
     this.#held = [];
+    this.#releasing = held.length > 0;
     for (const { release } of held) release();
   }
 

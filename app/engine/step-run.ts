@@ -26,7 +26,7 @@ export async function runAttempts<Result>(
   const timeoutMs = options.timeout === undefined ? null : parseDuration(options.timeout, "timeout");
   return await attemptsOf(execution, identity, async (attempt, pauseUntil) => {
     await execution.effectsAllowed();
-    return await execution.attempt(async () => {
+    return await execution.attempts.run(async () => {
       const result = await tryOnce(execution, identity, attempt, timeoutMs, fn);
       if ("value" in result)
         return await execution.record("step.completed", identity, { attempt, data: result.value });
@@ -63,24 +63,25 @@ export async function attemptsOf(
 ): Promise<unknown> {
   const call = execution.replay.ask(identity, "step");
   if (call?.outcome) return resultOf(await settled(execution, call.outcome));
-  if (execution.replay.replaying) await execution.replay.frontier(`step "${identity.name}"`);
+  if (!execution.replay.isLive) await execution.replay.frontier(`step "${identity.name}"`);
   let last = call?.progress ?? null;
-  let done = last === null ? null : execution.waits.begin({ kind: "sleeping", until: nextAt(last) });
+  const doing = execution.waits.begin(
+    last === null ? { kind: "working" } : { kind: "sleeping", until: nextAt(last) },
+  );
   for (;;) {
-    if (last !== null) await passed(execution, nextAt(last));
-    done?.();
-    done = execution.waits.begin({ kind: "working" });
-    const row = await attemptOnce((last?.attempt ?? 0) + 1, (at) => {
-      // Before the row, so that the run's status says with it for how long nothing happens.
-      done?.();
-      done = execution.waits.begin({ kind: "sleeping", until: at });
-    });
+    if (last !== null) {
+      await passed(execution, nextAt(last));
+      doing.become({ kind: "working" });
+    }
+    const row = await attemptOnce((last?.attempt ?? 0) + 1, (at) =>
+      doing.become({ kind: "sleeping", until: at }),
+    );
     if (row.kind === "step.retrying") {
       last = row;
       continue;
     }
     await settled(execution, row);
-    done();
+    doing.end();
     return resultOf(row);
   }
 }
@@ -128,7 +129,7 @@ function attemptTime(execution: Execution, timeoutMs: number | null) {
   let abort: AbortController | null = null;
   let expired: StepTimeoutError | null = null;
   const up = timeoutMs === null ? null : Promise.withResolvers<never>();
-  const letGo = (): void => abort?.abort(execution.letGoReason);
+  const letGo = (): void => abort?.abort(execution.attempts.letGoReason);
   const cancelTimer =
     timeoutMs === null
       ? () => {}
@@ -142,15 +143,15 @@ function attemptTime(execution: Execution, timeoutMs: number | null) {
     signal(): AbortSignal {
       if (abort === null) {
         abort = new AbortController();
-        if (execution.letGoReason !== null) letGo();
-        else execution.onLetGo.add(letGo);
+        if (execution.attempts.letGoReason !== null) letGo();
+        else execution.attempts.onLetGo.add(letGo);
         if (expired !== null) abort.abort(expired);
       }
       return abort.signal;
     },
     end(): void {
       cancelTimer();
-      if (abort !== null) execution.onLetGo.delete(letGo);
+      if (abort !== null) execution.attempts.onLetGo.delete(letGo);
     },
   };
 }

@@ -19,26 +19,29 @@ export async function waitForSignal(
   const call = execution.replay.ask(identity, "signal");
   if (call?.outcome) return received(await settled(execution, call.outcome));
   await execution.replay.frontier(`signal "${identity.name}"`);
-  const row = await waitLive(execution, identity, options, timeoutMs, call?.progress ?? null);
-  return received(await settled(execution, row));
+  const recordedUntil = (call?.progress?.data as { readonly until: number | null } | undefined)?.until;
+  const until = recordedUntil ?? (timeoutMs === null ? null : execution.clock.now() + timeoutMs);
+  const doing = execution.waits.begin({ kind: "waiting", until });
+  if (call?.progress == null)
+    await execution.record("signal.waiting", identity, { data: { signal: options.signal, until } });
+  const row = await taken(execution, identity, options, until, () => doing.become({ kind: "working" }));
+  const outcome = await settled(execution, row);
+  doing.end();
+  return received(outcome);
 }
 
 function received(event: HistoryEvent): ReceivedSignal<never> | null {
   return event.kind === "signal.received" ? (event.data as ReceivedSignal<never>) : null;
 }
 
-async function waitLive(
+/** The row by which the wait ends; `onOver` is told when it is clear that it does. */
+async function taken(
   execution: Execution,
   identity: StepIdentity,
   options: SignalOptions<StandardSchemaV1>,
-  timeoutMs: number | null,
-  progress: HistoryEvent | null,
+  until: number | null,
+  onOver: () => void,
 ): Promise<HistoryEvent> {
-  const recordedUntil = (progress?.data as { readonly until: number | null } | undefined)?.until;
-  const until = recordedUntil ?? (timeoutMs === null ? null : execution.clock.now() + timeoutMs);
-  const ended = execution.waits.begin({ kind: "waiting", until });
-  if (progress === null)
-    await execution.record("signal.waiting", identity, { data: { signal: options.signal, until } });
   return await new Promise((resolve) => {
     let stopTimer = (): void => {};
     const waiter: SignalWaiter = {
@@ -48,7 +51,7 @@ async function waitLive(
       settle: resolve,
     };
     const leave = execution.signals.join(waiter, () => {
-      ended();
+      onOver();
       stopTimer();
     });
     if (until === null) return;

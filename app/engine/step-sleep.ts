@@ -12,12 +12,13 @@ export async function sleepUntil(
   if (call?.outcome) return void (await settled(execution, call.outcome));
   await execution.replay.frontier(`sleep "${identity.name}"`);
   const due = (call?.progress?.data as { readonly until: number } | undefined)?.until ?? until();
-  const woken = execution.waits.begin({ kind: "sleeping", until: due });
+  const doing = execution.waits.begin({ kind: "sleeping", until: due });
   if (!call?.progress) await execution.record("sleep.started", identity, { data: { until: due } });
   await passed(execution, due);
-  woken();
+  doing.become({ kind: "working" });
   const ended = await execution.record("sleep.ended", identity, {});
   await settled(execution, ended);
+  doing.end();
 }
 
 /** Resolves at `due`; never, if the run is let go before. */

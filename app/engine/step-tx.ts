@@ -36,7 +36,7 @@ async function transactUntilTaken(
 ): Promise<HistoryEvent> {
   for (;;) {
     try {
-      return await execution.attempt(() =>
+      return await execution.attempts.run(() =>
         execution.recordTransaction(identity, attempt, (tx) => {
           execution.ports.guard.enter(execution);
           return fn(tx as never);

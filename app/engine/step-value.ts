@@ -11,6 +11,9 @@ export async function recordValue(
   const call = execution.replay.ask(identity, "value");
   if (call?.outcome) return (await settled(execution, call.outcome)).data;
   await execution.replay.frontier(`value "${identity.name}"`);
+  const doing = execution.waits.begin({ kind: "working" });
   const row = await execution.record("value.recorded", identity, { data: make() });
-  return (await settled(execution, row)).data;
+  const { data } = await settled(execution, row);
+  doing.end();
+  return data;
 }

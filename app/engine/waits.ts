@@ -8,6 +8,12 @@ type Activity =
   /** Goes on beside all others, and says nothing of what the run does. */
   | { readonly kind: "deadline"; readonly until: number };
 
+/** What one call does, from its beginning until the code has its outcome. */
+export interface Doing {
+  readonly become: (activity: Activity) => void;
+  readonly end: () => void;
+}
+
 /** What a run's calls are doing just now, and so what its status is. */
 export class Waits {
   #working = 0;
@@ -19,23 +25,23 @@ export class Waits {
   #nextId = 0;
   #closed = false;
 
-  /** The returned function ends the activity. */
-  begin(activity: Activity): () => void {
+  /** A call begins with this activity. */
+  begin(first: Activity): Doing {
     const id = this.#nextId++;
-    this.#count(activity, 1);
-    const until = activity.kind === "working" ? null : activity.until;
-    if (until !== null) {
-      this.#untils.set(id, until);
-      if (this.#earliest === null || until < this.#earliest) this.#earliest = until;
-    }
-    let ended = false;
-    return () => {
-      if (ended) return;
-      ended = true;
-      this.#count(activity, -1);
-      // Looked for again only when the earliest of them has gone.
-      if (until !== null && this.#untils.delete(id) && until === this.#earliest)
-        this.#earliest = undefinedUntilAsked;
+    let activity: Activity | null = first;
+    this.#enter(id, first);
+    return {
+      become: (next) => {
+        if (activity === null) return;
+        this.#leave(id, activity);
+        this.#enter(id, next);
+        activity = next;
+      },
+      end: () => {
+        if (activity === null) return;
+        this.#leave(id, activity);
+        activity = null;
+      },
     };
   }
 
@@ -61,11 +67,31 @@ export class Waits {
     return { status: this.#waiting > 0 ? "waiting" : "sleeping", wakeAt };
   }
 
+  #enter(id: number, activity: Activity): void {
+    this.#count(activity, 1);
+    const until = untilOf(activity);
+    if (until === null) return;
+    this.#untils.set(id, until);
+    if (this.#earliest === null || until < this.#earliest) this.#earliest = until;
+  }
+
+  #leave(id: number, activity: Activity): void {
+    this.#count(activity, -1);
+    const until = untilOf(activity);
+    // Looked for again only when the earliest of them has gone.
+    if (until !== null && this.#untils.delete(id) && until === this.#earliest)
+      this.#earliest = undefinedUntilAsked;
+  }
+
   #count({ kind }: Activity, by: 1 | -1): void {
     if (kind === "working") this.#working += by;
     else if (kind === "waiting") this.#waiting += by;
     else if (kind === "sleeping") this.#asleep += by;
   }
+}
+
+function untilOf(activity: Activity): number | null {
+  return activity.kind === "working" ? null : activity.until;
 }
 
 /** Says that the earliest wait must be looked for. */
