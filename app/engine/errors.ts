@@ -96,6 +96,17 @@ export class NonRetryableError extends Error {
   override readonly name: string = "NonRetryableError";
 }
 
+/** A step's function called another step: a replay would not call it again, and what it recorded would fit nowhere. */
+export class NestedStepError extends NonRetryableError {
+  override readonly name = "NestedStepError";
+  readonly code = "nested_step";
+  constructor(inner: string, outer: string) {
+    super(
+      `Step "${inner}" was called inside the function of step "${outer}". Call it before or after that step, not within.`,
+    );
+  }
+}
+
 /** Thrown by user code: the next attempt waits for `retryAfterMs` milliseconds instead of the policy's delay. */
 export class RetryAfterError extends Error {
   override readonly name: string = "RetryAfterError";

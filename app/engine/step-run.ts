@@ -1,4 +1,4 @@
-import type { StepFunction, StepOptions } from "./agent.ts";
+import type { AttemptContext, StepFunction, StepOptions } from "./agent.ts";
 import { parseDuration } from "./duration.ts";
 import { StepError } from "./errors.ts";
 import type { Execution } from "./execution.ts";
@@ -8,6 +8,7 @@ import { decideRetry, retryPolicy, type RetryPolicy } from "./retry.ts";
 import { reviveError, serializeError, type SerializedError } from "./serialized-error.ts";
 import { settled } from "./settled.ts";
 import { idempotencyKeyOf, type StepIdentity } from "./step-identity.ts";
+import { insideStep } from "./step-scope.ts";
 import { passed } from "./step-sleep.ts";
 
 /** An attempt that took longer than the step's `timeout`. */
@@ -106,7 +107,7 @@ async function tryOnce<Result>(
   const time = attemptTime(execution, timeoutMs);
   try {
     execution.ports.guard.enter(execution);
-    const work = fn({
+    const context: AttemptContext = {
       get signal() {
         return time.signal();
       },
@@ -114,7 +115,8 @@ async function tryOnce<Result>(
       get idempotencyKey() {
         return idempotencyKeyOf(execution.run.id, identity);
       },
-    });
+    };
+    const work = insideStep(execution, identity.name, () => fn(context));
     const value = time.up === null ? await work : await Promise.race([work, time.up.promise]);
     return { value: asRecorded(value, `The result of step "${identity.name}"`) };
   } catch (thrown) {

@@ -3,6 +3,7 @@ import { JournalTroubleError } from "./errors.ts";
 import type { HistoryEvent } from "./journal.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { attemptsOf, recordFailure } from "./step-run.ts";
+import { insideStep } from "./step-scope.ts";
 import { passed } from "./step-sleep.ts";
 
 /** Between beginnings of a transaction that the file did not take. */
@@ -39,7 +40,7 @@ async function transactUntilTaken(
       return await execution.attempts.run(() =>
         execution.recordTransaction(identity, attempt, (tx) => {
           execution.ports.guard.enter(execution);
-          return fn(tx as never);
+          return insideStep(execution, identity.name, () => fn(tx as never));
         }),
       );
     } catch (thrown) {

@@ -5,6 +5,7 @@ import { invokeChild, startDetached } from "./step-child.ts";
 import { StepCounter } from "./step-identity.ts";
 import { readMapCall, runBranches } from "./step-map.ts";
 import { runAttempts } from "./step-run.ts";
+import { refuseInsideStep } from "./step-scope.ts";
 import { waitForSignal } from "./step-signal.ts";
 import { sleepUntil } from "./step-sleep.ts";
 import { runTransaction } from "./step-tx.ts";
@@ -13,7 +14,10 @@ import { recordValue } from "./step-value.ts";
 /** The `step` that an agent's function gets, or a branch of it, whose calls stand under `path`. */
 export function createStep(execution: Execution, path = ""): Step {
   const counter = new StepCounter();
-  const named = (name: string) => counter.next(path, name);
+  const named = (name: string) => {
+    refuseInsideStep(execution, name);
+    return counter.next(path, name);
+  };
   const { clock, ports } = execution;
   return {
     async run<Result>(
