@@ -58,7 +58,7 @@ export interface ReceivedSignal<Payload> {
 }
 
 export interface MapOptions {
-  /** How many branches go on at the same time; all of them if not given. */
+  /** How many branches go on at the same time; 1,000 if not given. */
   readonly concurrency?: number;
 }
 

@@ -1,5 +1,8 @@
 import type { Branch } from "./agent.ts";
 
+/** So many branches go on at the same time if the call does not say: what each of them asks for must find room in queues. */
+const defaultConcurrency = 1_000;
+
 export interface MapCall {
   readonly name: string;
   readonly items: readonly unknown[];
@@ -15,7 +18,7 @@ export function readMapCall([name, items, optionsOrFn, maybeFn]: readonly unknow
   const what = `step.map("${String(name)}")`;
   if (!Array.isArray(items)) throw new TypeError(`${what} needs an array of items.`);
   if (typeof fn !== "function") throw new TypeError(`${what} needs a function.`);
-  const concurrency = options?.concurrency ?? Infinity;
+  const concurrency = options?.concurrency ?? defaultConcurrency;
   if (typeof concurrency !== "number" || !(concurrency >= 1))
     throw new RangeError(`${what}: concurrency must be a number from 1 on.`);
   return { name: name as string, items, concurrency, fn: fn as MapCall["fn"] };

@@ -201,7 +201,11 @@ export class TestEngine {
     const connection = connect(this.path);
     await migrate(connection);
     const clock = new MortalClock(this.clock);
-    const journal = new SqliteJournal(connection, this.codec, this.gate.pass);
+    const journal = new SqliteJournal(connection, this.codec, async () => {
+      // As the real gate does, which must know of every commit before it.
+      await connection.idle();
+      await this.gate.pass();
+    });
     const log =
       (level: string) =>
       (_facts: unknown, message: string): void =>
