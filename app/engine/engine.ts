@@ -171,7 +171,10 @@ export class Engine implements Runs {
       if (run.status === "cancelled") return;
       if (hasEnded(run.status))
         throw new WrongStatusError(runId, run.status, "it cannot be cancelled any more");
-      if (live !== undefined) return void (await live.cancel());
+      if (live !== undefined) {
+        live.cancel();
+        return await this.#lives.endWritten(live);
+      }
       await this.#control.cancel(run);
       this.#lives.leave(run, "cancelled", true);
     });
@@ -181,7 +184,10 @@ export class Engine implements Runs {
     return this.#change(runId, async (run, live) => {
       if (run.status === "paused") return;
       if (hasEnded(run.status)) throw new WrongStatusError(runId, run.status, "it cannot be paused any more");
-      if (live !== undefined) return void (await live.pause(pauseGraceMs));
+      if (live !== undefined) {
+        await live.pause(pauseGraceMs);
+        return await this.#lives.endWritten(live);
+      }
       await this.#control.pause(run);
       this.#lives.leave(run, "paused", false);
     });

@@ -201,20 +201,18 @@ export class Execution {
     this.close();
   }
 
-  /** As `stop`, and the run stays paused until it is resumed. False: it had ended meanwhile. */
-  async pause(graceMs: number): Promise<boolean> {
+  /** As `stop`, and the run stays paused until it is resumed. `gone` resolves when that is written. */
+  async pause(graceMs: number): Promise<void> {
     await this.#endAttempts(graceMs);
-    if (this.#isEnding) return false;
-    await this.#endWith("run.paused", { reason: "request" }, { status: "paused", wakeAt: null });
-    return true;
+    if (this.#isEnding) return;
+    void this.#endWith("run.paused", { reason: "request" }, { status: "paused", wakeAt: null });
   }
 
-  /** Ends the run as it stands; attempts under way are aborted. False: it had ended meanwhile. */
-  async cancel(): Promise<boolean> {
-    if (this.#isEnding) return false;
+  /** Ends the run as it stands; attempts under way are aborted. `gone` resolves when that is written. */
+  cancel(): void {
+    if (this.#isEnding) return;
     const endedAt = this.clock.now();
-    await this.#endWith("run.cancelled", undefined, { status: "cancelled", endedAt, wakeAt: null });
-    return true;
+    void this.#endWith("run.cancelled", undefined, { status: "cancelled", endedAt, wakeAt: null });
   }
 
   /** Lets the run go: nothing is recorded or called from now on. What was cut off runs again where the run goes on. */

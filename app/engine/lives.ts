@@ -178,7 +178,7 @@ export class Lives {
     await this.#changes.run(runId, async () => {
       for (;;) {
         const live = this.live.get(runId);
-        if (live?.isEnding === true) await this.#endWritten(live);
+        if (live?.isEnding === true) await this.endWritten(live);
         const run = await get(runId);
         // One that ended while it was read is read again: nothing may be written behind its end.
         if (this.live.get(runId) === live && live?.isEnding !== true) return await change(run, live);
@@ -208,13 +208,13 @@ export class Lives {
     };
   }
 
-  /** Throws WrongStatusError if that takes too long: the disk may be full. */
-  async #endWritten(live: Execution): Promise<void> {
+  /** Resolves when the row that ends or pauses the run is written. Throws WrongStatusError if that takes too long: the disk may be full. */
+  async endWritten(live: Execution): Promise<void> {
     const { clock } = this.#options;
     const late = Promise.withResolvers<never>();
     const cancel = clock.setTimer(clock.now() + endWrittenWithinMs, () =>
       late.reject(
-        new WrongStatusError(live.run.id, live.status, "its end is still being written; try again"),
+        new WrongStatusError(live.run.id, live.status, "that is still being written; try again in a while"),
       ),
     );
     try {
