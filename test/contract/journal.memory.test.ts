@@ -1,4 +1,5 @@
-import { MemoryFile, MemoryJournal, type MemoryTransaction } from "../fakes/memory-journal.ts";
+import { MemoryFile } from "../fakes/memory-file.ts";
+import { MemoryJournal, type MemoryTransaction } from "../fakes/memory-journal.ts";
 import { journalContract } from "./journal.contract.ts";
 
 journalContract("in memory", async () => {

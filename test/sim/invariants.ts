@@ -2,18 +2,18 @@ import { hasEnded, type HistoryEvent, type RunRecord } from "../../app/engine/jo
 import { rowsThatCount } from "../../app/engine/past.ts";
 import { RecordedSteps, isOutcome } from "../../app/engine/recorded-steps.ts";
 import { identityKey } from "../../app/engine/step-identity.ts";
-import type { MemoryFile } from "../fakes/memory-journal.ts";
+import type { MemoryFile } from "../fakes/memory-file.ts";
 import { Violation } from "./witness.ts";
 
 type State = MemoryFile["state"];
 
 /** What holds of a tenant's file at every moment, whatever a crash has cut off. */
-export function checkFile(state: State): void {
+export function checkFile(state: State, deleted: ReadonlySet<string>): void {
   for (const run of state.runs.values()) {
     const rows = state.history.get(run.id) ?? [];
     checkRows(run, rows);
     checkEnding(run, rows);
-    checkChildren(state, rows);
+    checkChildren(state, deleted, rows);
     checkTransactions(state, run.id, rows);
   }
 }
@@ -64,18 +64,19 @@ function checkEnding(run: RunRecord, rows: readonly HistoryEvent[]): void {
 }
 
 /** A child is there with the row that tells of it, and has ended as the row of its end says. */
-function checkChildren(state: State, rows: readonly HistoryEvent[]): void {
+function checkChildren(state: State, deleted: ReadonlySet<string>, rows: readonly HistoryEvent[]): void {
   for (const { kind, data, runId, path, name, occurrence } of rows) {
     if (kind === "child.started" || kind === "child.detached") {
       const { runId: childId } = data as { readonly runId: string };
-      if (!state.runs.has(childId))
+      if (!state.runs.has(childId) && !deleted.has(childId))
         throw new Violation(`run ${runId} tells of run ${childId}, which is not there`);
     }
     if (kind !== "child.completed") continue;
     const key = identityKey({ path, name, occurrence });
     const started = rows.findLast((row) => row.kind === "child.started" && identityKey(row) === key);
-    const child =
-      state.history.get((started?.data as { readonly runId: string } | undefined)?.runId ?? "") ?? [];
+    const childId = (started?.data as { readonly runId: string } | undefined)?.runId ?? "";
+    if (deleted.has(childId)) continue;
+    const child = state.history.get(childId) ?? [];
     const end = child.find(
       (row) => row.kind === "run.completed" && JSON.stringify(row.data) === JSON.stringify(data),
     );

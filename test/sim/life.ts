@@ -1,12 +1,13 @@
 import { Engine } from "../../app/engine/engine.ts";
-import type { Agent } from "../../app/engine/agent.ts";
+import type { Agent, FailureContext, RunContext } from "../../app/engine/agent.ts";
 import type { Clock } from "../../app/engine/clock.ts";
-import type { HistoryEvent, Journal, Write } from "../../app/engine/journal.ts";
+import type { Durability, HistoryEvent, Journal, Write } from "../../app/engine/journal.ts";
 import { identityKey, type StepIdentity } from "../../app/engine/step-identity.ts";
 import { turn } from "../../app/engine/turn.ts";
 import type { Random } from "../crash/drill/random.ts";
 import { MortalClock, type SetClock } from "../fakes/clock.ts";
-import { MemoryJournal, type MemoryFile, type MemoryTransaction } from "../fakes/memory-journal.ts";
+import type { MemoryFile } from "../fakes/memory-file.ts";
+import { MemoryJournal, type MemoryTransaction } from "../fakes/memory-journal.ts";
 import { anyAgent } from "../support/agent.ts";
 import { intercepted } from "../support/intercepted-journal.ts";
 import { interpret, type Outside } from "./interpret.ts";
@@ -39,6 +40,7 @@ export interface LifeOptions {
   readonly witness: Witness;
   readonly programs: readonly Program[];
   readonly maxLive: number;
+  readonly durability: Durability;
   readonly newId: () => string;
   readonly planted: Planted;
   readonly trace: (line: string) => void;
@@ -76,7 +78,7 @@ export class Life {
       clock: planted.clock?.(this.clock, random) ?? this.clock,
       log: { info: () => {}, warn: () => {}, error: () => {} },
       tenantId: "acme",
-      durability: "replicated",
+      durability: options.durability,
       newId: planted.newId?.(options.newId, random) ?? options.newId,
       random: () => random.next(),
       maxLive: options.maxLive,
@@ -102,11 +104,14 @@ export class Life {
   }
 
   #agents(): readonly Agent[] {
-    const agents: Agent[] = this.#options.programs.map(({ ops, timeoutMs }, index) =>
+    const agents: Agent[] = this.#options.programs.map(({ ops, timeoutMs, onFailure }, index) =>
       anyAgent((context) => interpret(ops, context, outside), {
         id: `agent${index}`,
         retry: { maxAttempts, delay: "1s", backoff: "fixed" },
         ...(timeoutMs === null ? {} : { timeout: timeoutMs }),
+        ...(onFailure === null
+          ? {}
+          : { onFailure: async (context) => interpret(onFailure, await asRun(context), outside) }),
       }),
     );
     const outside: Outside = {
@@ -231,6 +236,12 @@ export class Life {
       },
     });
   }
+}
+
+/** What a program is given as `onFailure`, which is not told the id of its own run: a step knows it. */
+async function asRun(context: FailureContext<unknown>): Promise<RunContext<unknown>> {
+  const who = await context.step.run("who", ({ idempotencyKey }) => idempotencyKey.split(":")[0]);
+  return { ...context, run: { id: String(who), agent: context.run.agent, setState: () => {} } };
 }
 
 function lineOf({ runId, seq, kind, path, name }: HistoryEvent): string {

@@ -61,6 +61,16 @@ export const plantedBugs: Readonly<Record<string, Planted>> = {
     journal: (journal) =>
       withoutWrites(journal, (write) => write.kind === "create-run" && write.run.parent !== null),
   },
+  "a journal that loses the run of an onFailure": {
+    journal: (journal) =>
+      withoutWrites(
+        journal,
+        (write) => write.kind === "create-run" && write.run.agent.endsWith("/onFailure"),
+      ),
+  },
+  "a journal that loses a deletion": {
+    journal: (journal) => withoutWrites(journal, (write) => write.kind === "delete-run"),
+  },
   "a journal that says durable at once": {
     journal: (journal) => changed(journal, { durable: async () => {} }),
   },

@@ -38,6 +38,8 @@ export interface Program {
   readonly ops: readonly Op[];
   /** Of the whole run. */
   readonly timeoutMs: number | null;
+  /** What is done in a run of its own when a run has failed. */
+  readonly onFailure: readonly Op[] | null;
 }
 
 /** Steps are tried so often, a second apart. */
@@ -52,7 +54,8 @@ export function programs(random: Random, count: number, steady: boolean): readon
   return Array.from({ length: count }, (_none, index) => {
     const some = new Programs(random, steady, index + 1, count);
     const timeoutMs = !steady && random.chance(0.15) ? random.pick([5, 1_000, 4_000, 20_000]) : null;
-    return { ops: some.list(0), timeoutMs };
+    const ops = some.list(0);
+    return { ops, timeoutMs, onFailure: !steady && random.chance(0.3) ? some.list(0) : null };
   });
 }
 

@@ -1,7 +1,7 @@
 import { rowsThatCount } from "../../app/engine/past.ts";
 import { idempotencyKeyOf, identityKey, type StepIdentity } from "../../app/engine/step-identity.ts";
-import type { HistoryEvent, SignalRecord, Write } from "../../app/engine/journal.ts";
-import type { MemoryFile } from "../fakes/memory-journal.ts";
+import type { Durability, HistoryEvent, SignalRecord, Write } from "../../app/engine/journal.ts";
+import type { MemoryFile } from "../fakes/memory-file.ts";
 
 /** One append or transaction, as the engine asked for it. */
 interface Group {
@@ -25,15 +25,21 @@ export class Witness {
   /** Signals that were acknowledged. */
   readonly #signals: { readonly id: string; readonly runId: string }[] = [];
   readonly #runs: string[] = [];
+  /** Runs that a client has deleted: nothing is promised of them any more. */
+  readonly deleted = new Set<string>();
   /** Runs whose past was changed from outside. */
   readonly changed = new Set<string>();
 
-  constructor(file: () => MemoryFile["state"]) {
+  readonly #durability: Durability;
+
+  constructor(file: () => MemoryFile["state"], durability: Durability) {
     this.#file = file;
+    this.#durability = durability;
   }
 
   committed(writes: readonly Write[]): void {
     this.#committed.push({ writes });
+    for (const write of writes) if (write.kind === "delete-run") this.deleted.add(write.runId);
   }
 
   /** What a call of `durable` that begins now promises. */
@@ -84,6 +90,8 @@ export class Witness {
           `attempt ${attempt} of ${idempotencyKey} begins, and history has ${row.kind} of ${row.attempt}`,
         );
     }
+    // Effects do not wait for what they rest on.
+    if (this.#durability === "local") return;
     const relied = this.#relied.get(runId) ?? new Map<string, string>();
     this.#relied.set(runId, relied);
     for (const key of relied.keys()) {
@@ -109,26 +117,35 @@ export class Witness {
     const { runs, signals, history } = this.#file();
     for (const { writes } of this.#promised) for (const write of writes) this.#checkPromise(write);
     for (const id of this.#runs)
-      if (!runs.has(id)) throw new Violation(`run ${id} was acknowledged and is lost`);
+      if (!runs.has(id) && !this.deleted.has(id))
+        throw new Violation(`run ${id} was acknowledged and is lost`);
     for (const { id, runId } of this.#signals) {
       const signal = signals.get(id);
-      if (signal === undefined)
+      if (signal === undefined && !this.deleted.has(runId))
         throw new Violation(`signal ${id} of run ${runId} was acknowledged and is lost`);
     }
     for (const signal of signals.values()) checkTaken(signal, history.get(signal.runId) ?? []);
   }
 
   #checkPromise(write: Write): void {
-    const { history, signals } = this.#file();
+    const { runs, history, signals } = this.#file();
+    if (write.kind === "delete-run" && runs.has(write.runId))
+      throw new Violation(`run ${write.runId} was deleted, durably, and is there`);
+    if (write.kind === "create-run" && !runs.has(write.run.id) && !this.deleted.has(write.run.id))
+      throw new Violation(`run ${write.run.id} of ${write.run.agent} was made, durably, and is not there`);
     if (write.kind === "event") {
       const { runId, seq } = write.event;
+      if (this.deleted.has(runId)) return;
       const row = history.get(runId)?.find((event) => event.seq === seq);
       if (JSON.stringify(row) !== JSON.stringify(write.event))
         throw new Violation(
           `row ${seq} of run ${runId} was durable as ${JSON.stringify(write.event)}, now ${JSON.stringify(row)}`,
         );
     }
-    if (write.kind === "take-signal" && signals.get(write.signalId)?.takenBySeq !== write.bySeq)
+    if (write.kind !== "take-signal") return;
+    const signal = signals.get(write.signalId);
+    // One that is not there went with its run, or is missed as one that was acknowledged.
+    if (signal !== undefined && signal.takenBySeq !== write.bySeq)
       throw new Violation(
         `signal ${write.signalId} was taken by row ${write.bySeq}, durably, and is not any more`,
       );

@@ -1,8 +1,8 @@
-import { EngineError } from "../../app/engine/errors.ts";
-import { hasEnded, type RunRecord } from "../../app/engine/journal.ts";
+import { hasEnded, type Durability, type RunRecord } from "../../app/engine/journal.ts";
 import { Random } from "../crash/drill/random.ts";
 import { SetClock } from "../fakes/clock.ts";
-import { MemoryFile } from "../fakes/memory-journal.ts";
+import { MemoryFile } from "../fakes/memory-file.ts";
+import { Clients } from "./clients.ts";
 import { checkAtRest, checkFile, openWaits } from "./invariants.ts";
 import { Life, type Planted, type Weather } from "./life.ts";
 import { programs, type Program } from "./program.ts";
@@ -58,15 +58,12 @@ class World {
   readonly #programs: readonly Program[];
   readonly #clock = new SetClock();
   readonly #file = new MemoryFile();
-  readonly #witness = new Witness(() => this.#file.state);
+  readonly #witness: Witness;
   readonly #weather: Weather;
   readonly #maxLive: number;
-  /** Runs that requests have started, by the request's key. */
-  readonly #started = new Map<string, string>();
-  /** How a client repeats its request, by the request's key. */
-  readonly #asked = new Map<string, () => void>();
+  readonly #durability: Durability;
+  readonly #clients: Clients;
   #ids = 0;
-  #requests = 0;
   #life!: Life;
   #opened = false;
 
@@ -78,6 +75,18 @@ class World {
     this.#programs = programs(plan.fork(1), plan.between(1, 3), this.steady);
     this.#maxLive = plan.pick([1, 1, 2, 3, 100]);
     this.#random = plan.fork(2);
+    // What steady programs give is not to be lost with a disk.
+    this.#durability = !this.steady && plan.chance(0.2) ? "local" : "replicated";
+    this.#witness = new Witness(() => this.#file.state, this.#durability);
+    this.#clients = new Clients({
+      random: this.#random,
+      file: this.#file,
+      witness: this.#witness,
+      agents: this.#programs.length,
+      durability: this.#durability,
+      trace: (line) => void this.trace.push(line),
+      answering: () => (this.#opened && !this.#life.dead ? this.#life : null),
+    });
     const rough = options.calm !== true;
     this.#weather = {
       crash: rough ? plan.pick([0, 0.005, 0.02]) : 0,
@@ -120,11 +129,11 @@ class World {
       case "time":
         return await this.#passTime(random.pick([1, 5, 10, 1_000, 6_000]));
       case "start":
-        return this.#start();
+        return this.#clients.start();
       case "signal":
-        return this.#signal(random.pick(["x", "y"]), random.chance(0.3));
+        return this.#clients.signal(random.pick(["x", "y"]), random.chance(0.3));
       case "control":
-        if (!this.steady) this.#control();
+        if (!this.steady) this.#clients.control();
         return;
       case "gate":
         if (rough) this.#weather.gate = random.pick(["pass", "pass", "hold", "reject"]);
@@ -147,6 +156,7 @@ class World {
       witness: this.#witness,
       programs: this.#programs,
       maxLive: this.#maxLive,
+      durability: this.#durability,
       newId: () => `id${String(++this.#ids).padStart(6, "0")}`,
       planted: this.#options.planted ?? {},
       trace: (line) => void this.trace.push(line),
@@ -177,7 +187,7 @@ class World {
     const kept = this.#random.chance(0.5) ? commits : this.#random.between(durable, commits);
     this.#file.loseAfter(kept);
     this.trace.push(`${kept} of ${commits} commits are left`);
-    checkFile(this.#file.state);
+    checkFile(this.#file.state, this.#witness.deleted);
     this.#witness.crashed();
     this.#open();
   }
@@ -192,63 +202,6 @@ class World {
       if (!stopped.yet) await this.#passTime(20);
     }
     life.crash();
-  }
-
-  #request(what: string, work: (life: Life) => Promise<void>): void {
-    const life = this.#life;
-    if (!this.#opened || life.dead) return;
-    this.trace.push(what);
-    work(life).catch((error: unknown) => {
-      // Refused, or the store or the disk did not take it.
-      if (!(error instanceof EngineError) && !/disk is full|cannot be reached/.test(String(error)))
-        life.violated(new Violation(`${what}: ${String(error)}`));
-    });
-  }
-
-  #start(): void {
-    const key = `key${String(++this.#requests).padStart(4, "0")}`;
-    const agent = `agent${this.#random.between(0, this.#programs.length - 1)}`;
-    const delay = this.#random.chance(0.2) ? { delayMs: 1_000 } : {};
-    const request = (): void =>
-      this.#request(`start ${agent} ${key}`, async ({ engine, journal }) => {
-        const { run } = await engine.start({ agent, input: null, idempotencyKey: key, ...delay });
-        await journal.durable();
-        this.#started.set(key, run.id);
-        this.#witness.acknowledgedRun(run.id);
-      });
-    this.#asked.set(key, request);
-    request();
-  }
-
-  #signal(name: string, twice: boolean): void {
-    const runId = this.#someRun();
-    if (runId === undefined) return;
-    const number = ++this.#requests;
-    for (let time = 0; time < (twice ? 2 : 1); time += 1) this.#send(runId, name, number);
-  }
-
-  #send(runId: string, name: string, number: number): void {
-    this.#request(`signal ${name} ${number} to ${runId}`, async ({ engine, journal }) => {
-      const request = { name, payload: { number }, idempotencyKey: `signal${number}` };
-      const { id } = await engine.signal(runId, request);
-      await journal.durable();
-      this.#witness.acknowledgedSignal(id, runId);
-    });
-  }
-
-  #control(): void {
-    const runId = this.#someRun();
-    if (runId === undefined) return;
-    const call = this.#random.pick(["cancel", "pause", "pause", "resume", "resume", "retry", "fork"]);
-    this.#request(`${call} ${runId}`, async ({ engine }) => {
-      if (call === "retry") this.#witness.changed.add(runId);
-      await engine[call](runId);
-    });
-  }
-
-  #someRun(): string | undefined {
-    const ids = [...this.#file.state.runs.keys()];
-    return ids.length === 0 ? undefined : ids[this.#random.between(0, ids.length - 1)];
   }
 
   async #take(): Promise<void> {
@@ -285,7 +238,7 @@ class World {
       await this.#look();
       await this.#settle();
       await this.#look();
-      checkFile(this.#file.state);
+      checkFile(this.#file.state, this.#witness.deleted);
       if (this.#opened && this.#life.attempts === 0) this.#checkRest();
       const { nextAt } = this.#clock;
       const { attempts, clock } = this.#life;
@@ -302,16 +255,11 @@ class World {
   /** What waits for somebody outside gets it; false if nothing does. */
   #moveOn(): boolean {
     let moved = false;
-    for (const [key, request] of this.#asked)
-      if (this.steady && !this.#started.has(key)) {
-        // A client whose request was not answered repeats it.
-        request();
-        moved = true;
-      }
+    if (this.steady) moved = this.#clients.repeat();
     for (const run of this.#file.state.runs.values()) {
       if (hasEnded(run.status)) continue;
       if (run.status === "paused") {
-        this.#request(`resume ${run.id}`, async ({ engine }) => void (await engine.resume(run.id)));
+        this.#clients.resume(run.id);
         moved = true;
         continue;
       }
@@ -323,7 +271,7 @@ class World {
         ({ runId, name, takenBySeq }) => runId === run.id && name === open && takenBySeq === null,
       );
       if (inbox) throw new Violation(`run ${run.id} waits for signal "${open}", which lies in its inbox`);
-      this.#send(run.id, open, ++this.#requests);
+      this.#clients.sendSignal(run.id, open);
       moved = true;
     }
     return moved;
@@ -343,7 +291,7 @@ class World {
     for (const run of this.#file.state.runs.values()) {
       if (hasEnded(run.status) || run.status === "paused" || (run.status === "queued" && run.wakeAt !== null))
         continue;
-      const { timeoutMs = null } = this.#programs[Number(run.agent.slice("agent".length))] ?? {};
+      const { timeoutMs = null } = this.#programs[agentIndex(run.agent)] ?? {};
       checkAtRest(run, this.#file.state.history.get(run.id) ?? [], timeoutMs);
     }
   }
@@ -361,4 +309,9 @@ class World {
     if (running !== 0 || nextWakeAt !== null)
       throw new Violation(`all runs have ended, ${running} count as running, the next wake is ${nextWakeAt}`);
   }
+}
+
+/** The place of a run's program; its `onFailure` has the same timeout. */
+function agentIndex(agent: string): number {
+  return Number.parseInt(agent.slice("agent".length), 10);
 }
