@@ -71,9 +71,11 @@ async function play(seed: number, planted: Planted = {}): Promise<number> {
     const mortal = intercepted(journal, async (method, call) => {
       if (method !== "append" && method !== "transaction") return await call();
       await point();
-      const answer = await call().finally(() => (process.dead ? never() : undefined));
-      await point();
-      return answer;
+      try {
+        return await call();
+      } finally {
+        await point();
+      }
     });
     return planted.journal?.(mortal, random) ?? mortal;
   };
@@ -85,11 +87,7 @@ async function play(seed: number, planted: Planted = {}): Promise<number> {
     await engine.settle();
     const [run] = await engine.journal.runs({ limit: 1 });
     if (run !== undefined) await check(engine, run.id, seed);
-    if (run !== undefined && hasEnded(run.status)) {
-      expect(run.status, `seed ${seed}`).toBe("completed");
-      expect(await counts(engine), `seed ${seed}`).toHaveLength(2 * names.length);
-      break;
-    }
+    if (run !== undefined && hasEnded(run.status)) break;
     if (!process.dead) {
       await engine.advance(10);
       continue;
@@ -98,6 +96,9 @@ async function play(seed: number, planted: Planted = {}): Promise<number> {
     process.dead = false;
     await engine.reopen();
   }
+  const [ended] = await engine.journal.runs({ limit: 1 });
+  expect(ended?.status, `seed ${seed}`).toBe("completed");
+  expect(await counts(engine), `seed ${seed}`).toHaveLength(2 * names.length);
   await engine.remove();
   return crashes;
 }
