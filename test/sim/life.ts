@@ -221,6 +221,7 @@ export class Life {
     };
     return Object.assign(Object.create(journal) as Journal, {
       append: async (writes: readonly Write[]) => {
+        if (!this.dead) witness.asked(writes);
         await journal.append(writes);
         told(writes);
       },

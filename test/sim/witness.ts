@@ -25,7 +25,7 @@ export class Witness {
   /** Signals that were acknowledged. */
   readonly #signals: { readonly id: string; readonly runId: string }[] = [];
   readonly #runs: string[] = [];
-  /** Runs that a client has deleted: nothing is promised of them any more. */
+  /** Runs that were, or may have been, deleted: nothing is promised of them any more. */
   readonly deleted = new Set<string>();
   /** Runs whose past was changed from outside. */
   readonly changed = new Set<string>();
@@ -37,9 +37,13 @@ export class Witness {
     this.#durability = durability;
   }
 
+  /** The engine asks for it: it may be done although nobody hears of it. */
+  asked(writes: readonly Write[]): void {
+    for (const write of writes) if (write.kind === "delete-run") this.deleted.add(write.runId);
+  }
+
   committed(writes: readonly Write[]): void {
     this.#committed.push({ writes });
-    for (const write of writes) if (write.kind === "delete-run") this.deleted.add(write.runId);
   }
 
   /** What a call of `durable` that begins now promises. */
