@@ -1,4 +1,4 @@
-import type { Connection, HoldfastTransaction, Statements } from "../../db/connect.ts";
+import type { Connection, HoldfastTransaction, SqlValue, Statements } from "../../db/connect.ts";
 import { history as historyTable } from "../../db/schema.ts";
 import { DatabaseBusyError, DatabaseFullError, DatabaseIoError, QueueFullError } from "../../db/errors.ts";
 import { JournalTroubleError } from "../engine/errors.ts";
@@ -7,6 +7,7 @@ import type { RunStatus, SignalRecord, UnfinishedRun, Write } from "../engine/jo
 import { endedStatuses, hasEnded, runStatuses } from "../engine/journal.ts";
 import { turn } from "../engine/turn.ts";
 import type { Codec } from "./codec.ts";
+import { RowInserts } from "./row-inserts.ts";
 import { decodeEvent, decodeListedRun, decodeRun, decodeSignal } from "./rows.ts";
 import { encodeEvent, encodePatch, encodeRun, encodeSignal } from "./rows.ts";
 import type { HistoryRow, RunRow, SignalRow } from "./rows.ts";
@@ -16,8 +17,6 @@ interface Pending {
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
 }
-
-type SqlValue = string | number | Uint8Array | null;
 
 const listedColumns = `*, COALESCE((SELECT at FROM history WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1), created_at) AS updated_at`;
 
@@ -195,24 +194,29 @@ export class SqliteJournal implements Journal {
   }
 
   #apply(on: Statements, writes: readonly Write[]): void {
+    const inserts = new RowInserts();
     for (const write of writes) {
       switch (write.kind) {
         case "create-run":
-          insert(on, "runs", encodeRun(write.run, this.#codec));
-          break;
-        case "patch-run":
-          update(on, write.runId, encodePatch(write.runId, write.patch, this.#codec));
+          inserts.add("runs", encodeRun(write.run, this.#codec));
           break;
         case "event":
-          insert(on, "history", encodeEvent(write.event, this.#codec));
+          inserts.add("history", encodeEvent(write.event, this.#codec));
           break;
         case "create-signal":
-          insert(on, "signals", encodeSignal(write.signal, this.#codec));
+          inserts.add("signals", encodeSignal(write.signal, this.#codec));
+          break;
+        // A change comes after the inserts of what it changes, and may come before others.
+        case "patch-run":
+          inserts.send(on, ["runs"]);
+          update(on, write.runId, encodePatch(write.runId, write.patch, this.#codec));
           break;
         case "take-signal":
+          inserts.send(on, ["signals"]);
           on.run("UPDATE signals SET taken_by_seq = ? WHERE id = ?", [write.bySeq, write.signalId]);
           break;
         case "delete-run":
+          inserts.send(on);
           on.run("DELETE FROM history WHERE run_id = ?", [write.runId]);
           on.run("DELETE FROM signals WHERE run_id = ?", [write.runId]);
           on.run("DELETE FROM runs WHERE id = ?", [write.runId]);
@@ -221,6 +225,7 @@ export class SqliteJournal implements Journal {
           write satisfies never;
       }
     }
+    inserts.send(on);
   }
 }
 
@@ -233,19 +238,6 @@ function isPlatformTrouble(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;
   const troubles = [DatabaseBusyError, DatabaseFullError, DatabaseIoError, QueueFullError];
   return troubles.some((kind) => error instanceof kind || error.cause instanceof kind);
-}
-
-/** The statement's text by the row's shape: the connection keeps it prepared. */
-const inserts = new Map<string, string>();
-
-function insert(on: Statements, table: "runs" | "history" | "signals", row: object): void {
-  let sql = inserts.get(table);
-  if (sql === undefined) {
-    const columns = Object.keys(row);
-    sql = `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`;
-    inserts.set(table, sql);
-  }
-  on.run(sql, Object.values(row) as SqlValue[]);
 }
 
 /** One statement for each set of columns that a patch may name. */

@@ -93,6 +93,29 @@ export function journalContract(kind: string, open: () => Promise<JournalUnderTe
       expect((await journal.run("r1"))?.state).toBe(3);
     });
 
+    test("writes of one append take effect in their order, however many rows there are", async () => {
+      const { journal } = await open();
+      const seqs = Array.from({ length: 23 }, (_, i) => i + 1);
+      await journal.append([
+        create(aRun("r1")),
+        patch({ status: "running" }),
+        ...seqs.map((seq) => row(anEvent(seq, { data: `row ${seq}` }))),
+        { kind: "create-signal", signal: aSignal("s1") },
+        { kind: "take-signal", signalId: "s1", bySeq: 2 },
+        create(aRun("r2")),
+        { kind: "create-signal", signal: aSignal("s2", { runId: "r2" }) },
+        row(anEvent(1, { runId: "r2" })),
+        { kind: "delete-run", runId: "r2" },
+      ]);
+      const rows = await journal.history("r1", { after: 0, limit: 100 });
+      expect(rows.map(({ data }) => data)).toEqual(seqs.map((seq) => `row ${seq}`));
+      expect((await journal.run("r1"))?.status).toBe("running");
+      expect(await journal.inbox("r1")).toEqual([]);
+      expect(await journal.run("r2")).toBeUndefined();
+      expect(await journal.lastSeq("r2")).toBe(0);
+      expect(await journal.inbox("r2")).toEqual([]);
+    });
+
     test("history is read in pages", async () => {
       const { journal } = await open();
       await journal.append([create(aRun("r1")), ...[1, 2, 3].map((seq) => row(anEvent(seq)))]);
