@@ -43,7 +43,9 @@ export const runs = sqliteTable(
     wakeAt: integer("wake_at"),
   },
   (table) => [
-    uniqueIndex("runs_idempotency_key").on(table.idempotencyKey),
+    uniqueIndex("runs_idempotency_key")
+      .on(table.idempotencyKey)
+      .where(sql`idempotency_key IS NOT NULL`),
     index("runs_status").on(table.status, table.id),
     index("runs_agent_status").on(table.agent, table.status, table.id),
     index("runs_agent").on(table.agent, table.id),
@@ -56,7 +58,10 @@ export const runs = sqliteTable(
   ],
 );
 
-/** What happened in a run: append-only, the only truth that replay reads. The migration makes it WITHOUT ROWID. */
+/**
+ * What happened in a run: append-only, the only truth that replay reads. Its rows lie in the order of their writing, so that
+ * those of many runs in one transaction share pages; in the order of the key each run would have a page of its own written.
+ */
 export const history = sqliteTable(
   "history",
   {

@@ -23,20 +23,51 @@ function migrationsWithOneMore(script: string): string {
   return folder;
 }
 
-test("a new file gets every migration, and history has no rowid", async () => {
+/** A copy of the migrations without those from `count` on. */
+function firstMigrations(count: number): string {
+  const folder = migrationsWithOneMore("");
+  const journalPath = join(folder, "meta/_journal.json");
+  const journal = JSON.parse(readFileSync(journalPath, "utf8")) as { entries: unknown[] };
+  writeFileSync(journalPath, JSON.stringify({ ...journal, entries: journal.entries.slice(0, count) }));
+  return folder;
+}
+
+test("a new file gets every migration", async () => {
   const connection = temporaryConnection();
   expect(await migrate(connection)).toEqual({ applied: schemaVersion() });
   const tables = await connection.read((tx) =>
     tx.all(
-      "SELECT name, wr FROM pragma_table_list WHERE name IN ('runs', 'history', 'signals', 'meta') ORDER BY name",
+      "SELECT name FROM pragma_table_list WHERE name IN ('runs', 'history', 'signals', 'meta') ORDER BY name",
     ),
   );
-  expect(tables).toEqual([
-    { name: "history", wr: 1 },
-    { name: "meta", wr: 0 },
-    { name: "runs", wr: 0 },
-    { name: "signals", wr: 0 },
-  ]);
+  expect(tables).toEqual(["history", "meta", "runs", "signals"].map((name) => ({ name })));
+});
+
+test("a file whose history lies by key keeps every row of it, and then lies in the order of writing", async () => {
+  const connection = temporaryConnection();
+  await migrate(connection, firstMigrations(3));
+  const insert = "INSERT INTO history VALUES (?, ?, 'step.completed', 'a:0', 'ä', 1, 2, 1700000000000, ?, ?)";
+  await connection.write((on) => {
+    for (const seq of [2, 1, 3]) on.run(insert, ["r2", seq, "key", new Uint8Array([0, seq, 255])]);
+    on.run(insert, ["r1", 1, null, '{"clear":"text"}']);
+  });
+  const all = (order: string) =>
+    connection.read((on) => on.all(`SELECT *, typeof(data) AS type FROM history ORDER BY ${order}`));
+  const before = await all("run_id, seq");
+  expect(await migrate(connection)).toEqual({ applied: schemaVersion() - 3 });
+  expect(await all("run_id, seq")).toEqual(before);
+  await connection.write((on) => on.run(insert, ["r0", 1, null, null]));
+  expect((await all("rowid")).map(({ run_id: run }) => run)).toEqual(["r1", "r2", "r2", "r2", "r0"]);
+  await expect(connection.write((on) => on.run(insert, ["r2", 3, null, null]))).rejects.toThrow(/UNIQUE/);
+});
+
+test("a run is found by its idempotency key without a look at every run", async () => {
+  const connection = temporaryConnection();
+  await migrate(connection);
+  const plan = await connection.read((on) =>
+    on.all<{ detail: string }>("EXPLAIN QUERY PLAN SELECT * FROM runs WHERE idempotency_key = ?", ["k"]),
+  );
+  expect(plan.map(({ detail }) => detail).join()).toContain("runs_idempotency_key");
 });
 
 test("a second migrate writes nothing at all", async () => {
