@@ -158,7 +158,11 @@ export class Engine implements Runs {
           const run = await this.get(runId);
           if (hasEnded(run.status) || run.status === "paused" || clock.now() >= deadline) return run;
         }
-        if (!this.#stopped) await ending.announced;
+        if (!this.#stopped) {
+          const run = await ending.announced;
+          // What was written a moment ago need not be read.
+          if (run !== undefined && !this.#stopped) return run;
+        }
       } finally {
         ending.forget();
       }

@@ -2,7 +2,7 @@ import type { ChildEnd } from "./child-end.ts";
 import type { Clock } from "./clock.ts";
 import type { Execution } from "./execution.ts";
 import type { Guard } from "./guard.ts";
-import type { Journal, RunRecord, Write } from "./journal.ts";
+import type { Journal, ListedRun, RunRecord, Write } from "./journal.ts";
 import type { EngineLog } from "./log.ts";
 
 /** What a run asks of the engine that it lives in. */
@@ -22,8 +22,8 @@ export interface ExecutionPorts {
   readonly childEnd: (runId: string, parent: Execution) => ChildEnd;
   /** What else is committed when the run has failed. */
   readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
-  /** Told once, when the run has ended or was paused: it needs no memory any more. */
-  readonly onSettled: (execution: Execution) => void;
+  /** Told once, when the run has ended or was paused: it needs no memory any more. `run` is what was written of it. */
+  readonly onSettled: (execution: Execution, run: ListedRun) => void;
   /** The run does nothing but wait now. */
   readonly onWaiting: (execution: Execution) => void;
 }

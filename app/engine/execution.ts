@@ -44,6 +44,8 @@ export class Execution {
   readonly #runLog: RunLog;
   readonly #isNew: boolean;
   readonly #state: RunState;
+  /** What was written of the run since it came to life, beside its status. */
+  #written: Pick<RunRecord, "startedAt" | "state">;
   readonly #gone = Promise.withResolvers<void>();
   #hearing = 0;
   /** `stopping`: no attempt starts. `ending`: the run's last row is being written, none comes after it. */
@@ -53,6 +55,7 @@ export class Execution {
     this.run = run;
     this.agent = agent;
     this.ports = ports;
+    this.#written = { startedAt: run.startedAt, state: run.state };
     this.#state = new RunState(run);
     this.hasChildren = past.rows.some(({ kind }) => kind === "child.started");
     this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
@@ -130,6 +133,7 @@ export class Execution {
     if (this.#isNew) {
       const data = startedData(this.run);
       const patch = { status: "running", startedAt, wakeAt: null } as const;
+      this.#written = { ...this.#written, startedAt };
       void this.#runLog.append(row("run.started", noPlace, { data }), this.#patching(patch));
     }
     const { timeoutMs } = this.agent;
@@ -172,8 +176,9 @@ export class Execution {
   /** Live state that clients can read; a replay does not repeat it. */
   setState(value: unknown): void {
     const state = asRecorded(value, "The state of a run");
-    if (!this.replay.replaying && !this.#isEnding)
-      this.#runLog.write([{ kind: "patch-run", runId: this.run.id, patch: { state } }]);
+    if (this.replay.replaying || this.#isEnding) return;
+    this.#written = { ...this.#written, state };
+    this.#runLog.write([{ kind: "patch-run", runId: this.run.id, patch: { state } }]);
   }
 
   /** Resolves when what the run rests on is durable, so that effects may leave; never, once the run is let go. */
@@ -285,12 +290,12 @@ export class Execution {
   ): Promise<void> {
     this.#phase = "ending";
     this.attempts.letGo(`The run ends: ${kind}.`);
-    await this.#runLog.append(
+    const { at } = await this.#runLog.append(
       row(kind, noPlace, { data }),
       this.#patching(patch, () => after),
     );
     this.close();
-    this.ports.onSettled(this);
+    this.ports.onSettled(this, { ...this.run, ...this.#written, ...patch, updatedAt: at });
     this.#gone.resolve();
   }
 

@@ -7,7 +7,7 @@ import { Execution, startedData } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
 import { noGuard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type RunRecord, type RunStatus } from "./journal.ts";
-import type { SignalRecord } from "./journal.ts";
+import type { ListedRun, SignalRecord } from "./journal.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { rowsThatCount, wholeHistory } from "./past.ts";
 import { RunEndings } from "./run-endings.ts";
@@ -144,12 +144,20 @@ export class Lives {
     this.#scheduler.wake(id, agent);
   }
 
-  /** A run that has ended or was paused, and is `status` now. `hasChildren`: it may have waited for others. */
-  leave({ id, parent, status: before }: RunRecord, status: RunStatus, hasChildren: boolean): void {
+  /**
+   * A run that has ended or was paused, and is `status` now. `hasChildren`: it may have waited for others. `written`: all of
+   * it, where that is known.
+   */
+  leave(
+    { id, parent, status: before }: RunRecord,
+    status: RunStatus,
+    hasChildren: boolean,
+    written?: ListedRun,
+  ): void {
     // One that was paused before has been counted out by that.
     if (before !== "paused") this.#unfinished -= 1;
     this.#scheduler.forget(id);
-    this.endings.announce(id);
+    this.endings.announce(id, written);
     if (!hasEnded(status)) return;
     if (hasChildren) this.#cancelChildren(id).catch(this.#options.onTrouble);
     if (parent !== null) this.#lookAt(parent).catch(this.#options.onTrouble);
@@ -320,7 +328,8 @@ export class Lives {
         const after = this.newRun(agent, failureInput(run, error), run.durability);
         return [{ kind: "create-run", run: after }];
       },
-      onSettled: (execution) => this.leave(execution.run, execution.status, execution.hasChildren),
+      onSettled: (execution, written) =>
+        this.leave(execution.run, execution.status, execution.hasChildren, written),
       onWaiting: (execution) => this.#scheduler.noteWaiting(execution.run.id),
     };
   }

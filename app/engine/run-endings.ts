@@ -1,23 +1,30 @@
 import type { Clock } from "./clock.ts";
+import type { ListedRun } from "./journal.ts";
 
-/** Who waits for a run to end, and is to look again when it may have. */
+type Announce = (run: ListedRun | undefined) => void;
+
+/** Who waits for a run to end, and is told of it, or is to look again when it may have. */
 export class RunEndings {
   readonly #clock: Clock;
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #waiting = new Map<string, Set<Announce>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Resolves at the next announcement, or at `deadline` if there is one; `forget` ends the wait, and must be called. */
+  /**
+   * Resolves at the next announcement, with the run as it was written if that is known, or at `deadline` if there is one;
+   * `forget` ends the wait, and must be called.
+   */
   next(
     runId: string,
     deadline: number | null,
-  ): { readonly announced: Promise<void>; readonly forget: () => void } {
-    const { promise: announced, resolve } = Promise.withResolvers<void>();
+  ): { readonly announced: Promise<ListedRun | undefined>; readonly forget: () => void } {
+    const { promise: announced, resolve } = Promise.withResolvers<ListedRun | undefined>();
     const waiting = this.#waiting.get(runId) ?? new Set();
     this.#waiting.set(runId, waiting.add(resolve));
-    const cancelTimer = deadline === null ? () => {} : this.#clock.setTimer(deadline, resolve);
+    const cancelTimer =
+      deadline === null ? () => {} : this.#clock.setTimer(deadline, () => resolve(undefined));
     const forget = (): void => {
       cancelTimer();
       waiting.delete(resolve);
@@ -26,8 +33,8 @@ export class RunEndings {
     return { announced, forget };
   }
 
-  announce(runId: string): void {
-    for (const resolve of this.#waiting.get(runId) ?? []) resolve();
+  announce(runId: string, run?: ListedRun): void {
+    for (const resolve of this.#waiting.get(runId) ?? []) resolve(run);
   }
 
   announceAll(): void {

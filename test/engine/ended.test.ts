@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { EngineStoppedError, RunNotFoundError } from "../../app/engine/errors.ts";
 import { anyAgent } from "../support/agent.ts";
 import { TestEngine } from "../support/engine.ts";
+import { intercepted } from "../support/intercepted-journal.ts";
 
 const rests = anyAgent(({ step }) => step.sleep("rest", 5_000));
 
@@ -52,4 +53,49 @@ test("a run that ends while its waiter reads it is not waited for", async () => 
     expect(engine.timers).toBe(0);
     expect(await ended).toMatchObject({ status: "completed" });
   }
+});
+
+test("who waits for a run's end is told just what a read gives", async () => {
+  const agents = [
+    anyAgent(async ({ step, run }) => {
+      run.setState({ at: [1] });
+      await step.sleep("rest", 20_000);
+      return { list: [1, undefined, -0], gone: undefined };
+    }),
+    anyAgent(({ run }) => run.setState({ done: true }), { id: "nothing" }),
+    anyAgent(
+      () => {
+        throw new Error("No.", { cause: new TypeError("Never.") });
+      },
+      { id: "fails" },
+    ),
+    anyAgent(({ step }) => step.sleep("rest", 60_000), { id: "paused" }),
+    anyAgent(({ step }) => step.sleep("rest", 60_000), { id: "cancelled" }),
+  ];
+  const engine = await TestEngine.create(agents);
+  for (const agent of ["agent", "nothing", "fails", "paused", "cancelled"]) {
+    const { run } = await engine.engine.start({ agent, input: { for: agent } });
+    const ended = engine.engine.ended(run.id, 60_000);
+    await engine.settle();
+    // It has left memory by then, and comes back.
+    if (agent === "agent") await engine.advance(20_000);
+    if (agent === "paused") await engine.engine.pause(run.id);
+    if (agent === "cancelled") await engine.engine.cancel(run.id);
+    expect(await ended, agent).toStrictEqual(await engine.engine.get(run.id));
+  }
+});
+
+test("nothing is read for who waited when a run ended", async () => {
+  const read: string[] = [];
+  const engine = await TestEngine.create([anyAgent(() => "done")], {
+    wrapJournal: (journal) =>
+      intercepted(journal, (method, call) => {
+        if (method !== "append") read.push(method);
+        return call();
+      }),
+  });
+  const { run } = await engine.engine.start({ agent: "agent", input: null });
+  read.length = 0;
+  expect(await engine.engine.ended(run.id, 60_000)).toMatchObject({ status: "completed", output: "done" });
+  expect(read).toEqual([]);
 });
