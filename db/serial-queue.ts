@@ -22,10 +22,12 @@ export class SerialQueue {
   /** As `run`, whatever the limit: for the operation that ends the queue. */
   runLast<T>(operation: () => T | Promise<T>): Promise<T> {
     this.#waiting += 1;
-    const result = this.#tail.then(operation).finally(() => {
-      this.#waiting -= 1;
-    });
-    this.#tail = result.catch(() => undefined);
+    const result = this.#tail.then(operation);
+    this.#tail = result.then(this.#leave, this.#leave);
     return result;
   }
+
+  readonly #leave = (): void => {
+    this.#waiting -= 1;
+  };
 }

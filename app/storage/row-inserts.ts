@@ -33,26 +33,27 @@ function insertAll(on: Statements, table: Table, rows: readonly object[]): void 
   let sent = 0;
   for (const length of lengths) {
     for (; rows.length - sent >= length; sent += length) {
-      const some = length === rows.length ? rows : rows.slice(sent, sent + length);
-      on.run(statement(table, some), some.flatMap(valuesOf));
+      const values: SqlValue[] = [];
+      for (let i = sent; i < sent + length; i += 1)
+        values.push(...(Object.values(rows[i] ?? {}) as SqlValue[]));
+      on.run(statement(table, length, rows[sent] ?? {}), values);
     }
   }
 }
 
 /** By table and number of rows. */
-const statements = new Map<string, string>();
+const statements: Record<Table, Map<number, string>> = {
+  runs: new Map(),
+  history: new Map(),
+  signals: new Map(),
+};
 
-function statement(table: Table, rows: readonly object[]): string {
-  const key = `${table} ${rows.length}`;
-  const known = statements.get(key);
+function statement(table: Table, length: number, row: object): string {
+  const known = statements[table].get(length);
   if (known !== undefined) return known;
-  const columns = Object.keys(rows[0] ?? {});
-  const row = `(${columns.map(() => "?").join(", ")})`;
-  const sql = `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${rows.map(() => row).join(", ")}`;
-  statements.set(key, sql);
+  const columns = Object.keys(row);
+  const places = `(${columns.map(() => "?").join(", ")})`;
+  const sql = `INSERT INTO ${table} (${columns.join(", ")}) VALUES ${Array(length).fill(places).join(", ")}`;
+  statements[table].set(length, sql);
   return sql;
-}
-
-function valuesOf(row: object): SqlValue[] {
-  return Object.values(row) as SqlValue[];
 }
