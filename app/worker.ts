@@ -106,6 +106,8 @@ export async function startWorker({
           { event: "tenant.local-loss", tenant, why },
           "a local file is not whole; its replica is used",
         ),
+      onSnapshotLoss: (tenant, why) =>
+        log.warn({ event: "tenant.snapshot-loss", tenant, why }, "a snapshot of a tenant is of no use"),
       now: Date.now,
     },
   });

@@ -30,6 +30,11 @@ export interface ClaimFacts {
   readonly schema: number;
   /** The epoch of the newest file of the tenant on this Machine, null if there is none. */
   readonly localEpoch: number | null;
+  /**
+   * Told just before the claim is sent, when nobody else may write the tenant any more: what the claim will need is read
+   * meanwhile. It is the tenant's content exactly if the claim succeeds, which is refused if the record was changed since.
+   */
+  readonly onClaiming?: (before: TenantRecord) => void;
 }
 
 /**
@@ -64,6 +69,7 @@ export async function claimTenant(
     if (current === undefined) await assertNew(store, tenantId, facts.localEpoch);
     else await assertFree(store, tenantId, current.value, claimer);
     const next = nextEpoch(current?.value, claimer, facts);
+    if (current !== undefined) facts.onClaiming?.(current.value);
     const condition = current === undefined ? ({ ifNoneMatch: "*" } as const) : { ifMatch: current.etag };
     const record = await putRecord(store, tenantKey(tenantId), next, condition);
     return { tenantId, epoch: next.epoch, record, before: current?.value };

@@ -24,6 +24,10 @@ export interface Codec {
   seal(value: unknown, place: string): SealedValue;
   /** Throws UnreadableValueError. */
   open(sealed: SealedValue, place: string): unknown;
+  /** As `seal`, for bytes that are no value of a row; without a key they stay as they are. */
+  sealBytes(clear: Uint8Array, place: string): Uint8Array;
+  /** What `sealBytes` made with the key of that id, null for none. Throws UnreadableValueError. */
+  openBytes(bytes: Uint8Array, sealedWith: string | null, place: string): Uint8Array;
 }
 
 export class UnreadableValueError extends UnreadableRunError {
@@ -47,6 +51,13 @@ export const clearCodec: Codec = {
       );
     return fromText(sealed.data, place);
   },
+  sealBytes: (clear) => clear,
+  openBytes(bytes, sealedWith, place) {
+    if (sealedWith === null) return bytes;
+    throw new UnreadableValueError(
+      `What is at ${place} is sealed with key "${sealedWith}", and there is none.`,
+    );
+  },
 };
 
 /** AES-256-GCM with the tenant's data key; clear values from before there was a key stay readable. `key` is 32 bytes. */
@@ -68,6 +79,12 @@ export function sealingCodec(keyId: string, dataKey: Uint8Array): Codec {
       if (typeof sealed.data === "string")
         throw new UnreadableValueError(`The value at ${place} should be sealed bytes and is text.`);
       return fromText(openBytes(key, sealed.data, place).toString(), place);
+    },
+    sealBytes: (clear, place) => sealBytes(key, clear, place),
+    openBytes(bytes, sealedWith, place) {
+      if (sealedWith === null) return bytes;
+      if (sealedWith === keyId) return openBytes(key, bytes, place);
+      throw new UnreadableValueError(`What is at ${place} is sealed with the unknown key "${sealedWith}".`);
     },
   };
 }

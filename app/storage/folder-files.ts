@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkFile } from "./check-file.ts";
 import {
@@ -13,12 +13,14 @@ import {
 } from "./data-folder.ts";
 import type { LocalFiles } from "./local-files.ts";
 import { findLocalLoss, leaveWitness, settleFile } from "./local-loss.ts";
+import { packFile, unpackFile } from "./packed-file.ts";
 
 /** The files of tenants in a data folder: `<data>/<t>/e<epoch>/`. */
 export class FolderFiles implements LocalFiles {
   readonly findLoss = findLocalLoss;
   readonly leaveWitness = leaveWitness;
   readonly settle = settleFile;
+  readonly pack = packFile;
   readonly #dataFolder: string;
 
   constructor(dataFolder: string) {
@@ -57,6 +59,10 @@ export class FolderFiles implements LocalFiles {
     await mkdir(this.#folder(tenantId, epoch), { recursive: true });
     await rm(path, { force: true });
     return path;
+  }
+
+  async unpack(packed: Uint8Array, scratchPath: string): Promise<void> {
+    await writeFile(scratchPath, await unpackFile(packed));
   }
 
   async check(scratchPath: string): Promise<void> {

@@ -23,6 +23,10 @@ export interface LocalFiles {
   keep(tenantId: string, epochs: { readonly from: number; readonly to: number }): Promise<void>;
   /** A scratch name of the epoch's, to restore to. Nothing stands there. */
   scratch(tenantId: string, epoch: number): Promise<string>;
+  /** The file, which nobody writes any more, as few bytes; null for one that is too large to be worth it. */
+  pack(path: string): Promise<Uint8Array | null>;
+  /** Writes a file that was packed to a scratch name. Rejects if it is none. */
+  unpack(packed: Uint8Array, scratchPath: string): Promise<void>;
   /** Throws TenantUnavailableError if what was restored to a scratch name is damaged. */
   check(scratchPath: string): Promise<void>;
   /** Gives what stands at the epoch's scratch name the name of its file. */

@@ -2,6 +2,7 @@ import type { Connection } from "../../db/connect.ts";
 import { schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
+import { ColdReads } from "./cold-reads.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import { gather } from "./gather.ts";
 import type { OwnHostRecord } from "./host-record.ts";
@@ -14,7 +15,8 @@ import { placeFile, replicaPath, type PlacedFile } from "./place-file.ts";
 import { Replica } from "./replica.ts";
 import { Rounds } from "./rounds.ts";
 import type { TenantFile } from "./tenant-file.ts";
-import { tenantCodec, type MasterKeys } from "./tenant-key.ts";
+import { leaveSnapshot, type Snapshot } from "./snapshot.ts";
+import type { MasterKeys } from "./tenant-key.ts";
 
 export interface StoragePorts {
   readonly store: ObjectStore;
@@ -38,6 +40,8 @@ export interface StoragePorts {
   }) => Promise<{ readonly txid: number }>;
   /** Told when this Machine's own file lacks something, and the replica is used instead. */
   readonly onLocalLoss: (tenantId: string, why: string) => void;
+  /** Told when a snapshot could not be left or not be used; nothing is lost by that, but time. */
+  readonly onSnapshotLoss: (tenantId: string, why: string) => void;
   readonly now: () => number;
 }
 
@@ -91,17 +95,23 @@ export async function openTenant(
   const { id: hostId, machine, region } = hostRecord.identity;
   const claimer: Claimer = { hostId, machine, region, peers, farFromHome };
   const local = await ports.files.newest(tenantId);
-  const facts = { now: startedAt, schema: schemaVersion(), localEpoch: local?.epoch ?? null };
-  const claim = await claimTenant(store, tenantId, claimer, facts);
+  const localEpoch = local?.epoch ?? null;
+  const reads = new ColdReads(tenantId, { store, masterKeys: ports.masterKeys });
+  const claim = await claimTenant(store, tenantId, claimer, {
+    now: startedAt,
+    schema: schemaVersion(),
+    localEpoch,
+    onClaiming: (before) => reads.begin(before, { localEpoch }),
+  });
   const record = new OwnedRecord(store, claim);
-  const sealedWith = claim.before?.dataKey ?? null;
-  const codecComing = tenantCodec(store, tenantId, { masterKeys: ports.masterKeys, sealedWith });
-  codecComing.catch(() => {});
+  const codecComing = reads.codec(claim.before);
   const claimedAt = ports.now();
   const placed = await placeFile(claim, {
     files: ports.files,
     bootId: ports.bootId,
     restore: ({ path, outputPath }) => ports.restore({ replicaUrl: store.replicaUrl(path), outputPath }),
+    openSnapshot: (snapshot) => reads.openSnapshot(snapshot, codecComing),
+    onSnapshotLoss: (why) => ports.onSnapshotLoss(tenantId, `it is not used: ${why}`),
     findLoss: ({ path, epoch, marked }) =>
       ports.files.findLoss(path, store, marked ? replicaPath(tenantId, epoch) : null),
     onLoss: (why) => ports.onLocalLoss(tenantId, why),
@@ -197,17 +207,33 @@ async function release(
   await replica.unregister();
   ports.files.settle(tenant.path);
   rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
-  await record.release({ closedAt: ports.now(), txid });
+  await record.release({ closedAt: ports.now(), txid }, await snapshotOf(tenant, txid, ports));
   const note = { bootId: ports.bootId, from: placed.from, released: { txid } };
   await ports.files.writeNote(tenant.id, tenant.epoch, note);
 }
 
+/** For the next claim, which then needs no restore; null if there is none, which costs it time and nothing else. */
+async function snapshotOf(
+  { id: tenantId, epoch, path, codec }: OpenTenant,
+  txid: number | null,
+  { store, files, onSnapshotLoss }: StoragePorts,
+): Promise<Snapshot | null> {
+  if (txid === null) return null;
+  try {
+    return await leaveSnapshot(store, { tenantId, epoch, txid, path, codec, files });
+  } catch (error) {
+    onSnapshotLoss(tenantId, `it could not be left: ${(error as Error).message}`);
+    return null;
+  }
+}
+
 async function abandon(
-  { connection, path, rounds, replica }: OpenTenant,
+  { connection, path, rounds, replica, record }: OpenTenant,
   files: LocalFiles,
   why: Error,
 ): Promise<void> {
   rounds.close(why);
+  record.end();
   await connection.close();
   await replica.unregister();
   files.settle(path);

@@ -1,7 +1,8 @@
 import type { Claim } from "./claim.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { freshNonce, putRecord, readTenantRecord, tenantKey } from "./records.ts";
+import { freshNonce, putRecord, readTenantRecord, RecordChangedError, tenantKey } from "./records.ts";
 import type { LineageEntry, TenantRecord, Versioned } from "./records.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** The record of a tenant that this host owns, and the only way to change it: one write at a time, each on the last. */
 export class OwnedRecord {
@@ -10,6 +11,8 @@ export class OwnedRecord {
   readonly #store: ObjectStore;
   #record: Versioned<TenantRecord>;
   #writing: Promise<unknown> = Promise.resolve();
+  #prunedAt: number | null = null;
+  #isOver = false;
 
   constructor(store: ObjectStore, claim: Claim) {
     this.#store = store;
@@ -22,6 +25,31 @@ export class OwnedRecord {
     return this.#record.value;
   }
 
+  /** Whether the tenant was given away, or its epoch given up: then this record is not ours to change. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** To be called when the epoch is given up without a word to the store. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  /** Whether this epoch is the tenant's history: see `mark`. */
+  get isMarked(): boolean {
+    return this.value.lineage.some(({ epoch, from }) => epoch === this.epoch && from !== null);
+  }
+
+  /** When nothing was left to prune the last time; epoch milliseconds. */
+  get prunedAt(): number {
+    return this.#prunedAt ?? this.value.prunedAt ?? 0;
+  }
+
+  /** Written by the release: that is soon enough, and costs no write. */
+  notePruned(at: number): void {
+    this.#prunedAt = at;
+  }
+
   /**
    * Tells the store that this epoch's replica is the tenant's history from now on, and with which key it is sealed.
    * Throws RecordChangedError when we lost the tenant.
@@ -30,17 +58,31 @@ export class OwnedRecord {
     return this.#write((record) => ({ ...this.#withEntry(record, { from }), dataKey }));
   }
 
+  /** Takes epochs out of the lineage, for good: only then may their objects go. Throws RecordChangedError when we lost the tenant. */
+  forget(epochs: ReadonlySet<number>): Promise<void> {
+    return this.#write((record) => ({
+      ...record,
+      lineage: record.lineage.filter(({ epoch }) => !epochs.has(epoch)),
+    }));
+  }
+
   /**
    * Gives the tenant away. Once this was called this host must not acknowledge in the epoch, whatever the answer is.
    * `txid` is that of the last round, null if nothing was ever written: then the epoch leaves no trace but its number,
-   * or a tenant that is only read would grow its record for ever.
+   * or a tenant that is only read would grow its record for ever, and the snapshot of an earlier epoch stays named.
    */
-  release(closing: { readonly closedAt: number; readonly txid: number | null }): Promise<void> {
-    return this.#write((record) => {
+  release(
+    closing: { readonly closedAt: number; readonly txid: number | null },
+    snapshot: Snapshot | null = null,
+  ): Promise<void> {
+    const released = this.#write((record) => {
       const closed = this.#withEntry(record, closing);
       const lineage = closed.lineage.filter(({ epoch, from }) => epoch !== this.epoch || from !== null);
-      return { ...closed, lineage, host: null };
+      const pruned = this.#prunedAt === null ? {} : { prunedAt: this.#prunedAt };
+      return { ...closed, lineage, host: null, ...pruned, ...(closing.txid === null ? {} : { snapshot }) };
     });
+    this.#isOver = true;
+    return released;
   }
 
   /** Whether the store still holds what we wrote last. */
@@ -49,6 +91,8 @@ export class OwnedRecord {
   }
 
   #write(change: (record: TenantRecord) => TenantRecord): Promise<void> {
+    if (this.#isOver)
+      return Promise.reject(new RecordChangedError(`Tenant "${this.tenantId}" is not this host's any more.`));
     const write = this.#writing.then(async () => {
       const next = { ...change(this.#record.value), nonce: freshNonce() };
       this.#record = await putRecord(this.#store, tenantKey(this.tenantId), next, {

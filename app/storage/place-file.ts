@@ -2,7 +2,8 @@ import type { Claim } from "./claim.ts";
 import type { LocalEpoch } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import type { LocalFiles } from "./local-files.ts";
-import type { TenantRecord } from "./records.ts";
+import type { LineageEntry, TenantRecord } from "./records.ts";
+import { currentSnapshot, type Snapshot } from "./snapshot.ts";
 
 export interface PlacePorts {
   readonly files: LocalFiles;
@@ -12,6 +13,10 @@ export interface PlacePorts {
     readonly path: string;
     readonly outputPath: string;
   }) => Promise<{ readonly txid: number }>;
+  /** The packed file that a snapshot holds; rejects with what is wrong with it. */
+  readonly openSnapshot: (snapshot: Snapshot) => Promise<Uint8Array>;
+  /** Told why a snapshot is not used although the record names one: the replica is. */
+  readonly onSnapshotLoss: (why: string) => void;
   /** What a local file lacks of what was acknowledged on it, or null; `marked`: something may have been, in its own epoch. */
   readonly findLoss: (local: {
     readonly path: string;
@@ -28,7 +33,7 @@ export interface PlacePorts {
 export interface PlacedFile {
   readonly path: string;
   readonly from: { readonly epoch: number; readonly txid: number | null };
-  readonly source: "new" | "replica" | "local";
+  readonly source: "new" | "snapshot" | "replica" | "local";
   /** Whether the store holds everything that the file holds. */
   readonly durable: boolean;
 }
@@ -40,7 +45,7 @@ export function replicaPath(tenantId: string, epoch: number): string {
 
 /**
  * Puts the tenant's file into the folder of the epoch that was claimed: this Machine's own file where that is safe, else
- * the replica of the newest marked epoch, else nothing, for a tenant that never had anything. Throws
+ * the snapshot of the newest marked epoch, else its replica, else nothing, for a tenant that never had anything. Throws
  * TenantUnavailableError: a marked epoch whose data is missing is never taken for an empty one.
  */
 export async function placeFile(claim: Claim, ports: PlacePorts): Promise<PlacedFile> {
@@ -55,15 +60,27 @@ export async function placeFile(claim: Claim, ports: PlacePorts): Promise<Placed
   }
   // What stands in the epoch's own folder came from another store, or from this one before it was set back.
   await files.discard(tenantId, epoch);
-  const source = newestMarked(claim.before);
-  const from =
-    source === undefined
-      ? { epoch: 0, txid: 0 }
-      : { epoch: source.epoch, txid: await restoreFrom(claim, source, ports) };
-  if (source === undefined) await files.writeNote(tenantId, epoch, { bootId, from, released: null });
+  const marked = newestMarked(claim.before);
+  const placed =
+    marked === undefined ? await placeNothing(claim, ports) : await placeMarked(claim, marked, ports);
   // Only now: while nothing better stands in their place, they may be all that is left.
   await files.discardOthers(tenantId, epoch);
-  return { path, from, source: source === undefined ? "new" : "replica", durable: true };
+  return { ...placed, path, durable: true };
+}
+
+type Placed = Pick<PlacedFile, "from" | "source">;
+
+async function placeNothing({ tenantId, epoch }: Claim, { files, bootId }: PlacePorts): Promise<Placed> {
+  const from = { epoch: 0, txid: 0 };
+  await files.writeNote(tenantId, epoch, { bootId, from, released: null });
+  return { from, source: "new" };
+}
+
+async function placeMarked(claim: Claim, marked: LineageEntry, ports: PlacePorts): Promise<Placed> {
+  if (await placeSnapshot(claim, ports))
+    return { from: { epoch: marked.epoch, txid: marked.txid }, source: "snapshot" };
+  const txid = await restoreFrom(claim, marked, ports);
+  return { from: { epoch: marked.epoch, txid }, source: "replica" };
 }
 
 /** The file was written in this life of the kernel, and nobody has acknowledged anything on another one since. */
@@ -116,14 +133,39 @@ async function keepLocal(
   return { from, durable: released !== null };
 }
 
-function newestMarked(record: TenantRecord | undefined): TenantRecord["lineage"][number] | undefined {
+function newestMarked(record: TenantRecord | undefined): LineageEntry | undefined {
   return record?.lineage.findLast(({ from }) => from !== null);
+}
+
+/**
+ * Whether the file could be made from the snapshot that the record named when we claimed. It needs no second look at the
+ * record: the record that our claim has replaced says what it must be, to the byte, whoever has pruned or claimed since.
+ */
+async function placeSnapshot({ tenantId, epoch, before }: Claim, ports: PlacePorts): Promise<boolean> {
+  const snapshot = before === undefined ? undefined : currentSnapshot(before);
+  if (snapshot === undefined) return false;
+  const { files, bootId } = ports;
+  try {
+    if (typeof snapshot === "string") throw new Error(snapshot);
+    const packed = await ports.openSnapshot(snapshot);
+    const scratch = await files.scratch(tenantId, epoch);
+    await files.unpack(packed, scratch);
+    await files.check(scratch);
+    const from = { epoch: snapshot.epoch, txid: snapshot.txid };
+    await files.writeNote(tenantId, epoch, { bootId, from, released: null });
+    await files.adopt(tenantId, epoch);
+    return true;
+  } catch (error) {
+    await files.discard(tenantId, epoch);
+    ports.onSnapshotLoss((error as Error).message);
+    return false;
+  }
 }
 
 /** Restores to a scratch name, checks, and only then gives the file its name. */
 async function restoreFrom(
   { tenantId, epoch }: Claim,
-  source: TenantRecord["lineage"][number],
+  source: LineageEntry,
   ports: PlacePorts,
 ): Promise<number> {
   try {
@@ -146,7 +188,7 @@ async function restoreInto(
     epoch,
   }: {
     readonly tenantId: string;
-    readonly source: TenantRecord["lineage"][number];
+    readonly source: LineageEntry;
     readonly epoch: number;
   },
   ports: PlacePorts,

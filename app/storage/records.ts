@@ -12,6 +12,8 @@ const hostRecord = z.looseObject({
   beatAt: z.number(),
   ttlMs: z.number(),
   state: z.enum(["live", "draining", "fenced"]),
+  /** When another host has set `fenced`, by that one's clock. */
+  fencedAt: z.number().optional(),
 });
 export type HostRecord = Readonly<z.infer<typeof hostRecord>>;
 
@@ -42,6 +44,10 @@ const tenantRecord = z.looseObject({
   erasedAt: z.number().nullable(),
   /** The tenant's data key that values were sealed with; null or absent while they are clear. */
   dataKey: z.string().nullable().optional(),
+  /** The file of the epoch that was closed last, as one object: see `snapshot.ts`, which alone knows its form. */
+  snapshot: z.unknown().optional(),
+  /** When its owner found nothing left to prune. */
+  prunedAt: z.number().optional(),
 });
 export type TenantRecord = Readonly<z.infer<typeof tenantRecord>>;
 
@@ -59,8 +65,10 @@ export class UnreadableRecordError extends Error {
   override readonly name = "UnreadableRecordError";
 }
 
+export const hostsPrefix = "hosts/";
+
 export function hostKey(hostId: string): string {
-  return `hosts/${hostId}.json`;
+  return `${hostsPrefix}${hostId}.json`;
 }
 
 export function tenantKey(tenantId: string): string {

@@ -114,6 +114,21 @@ export function localFilesContract(kind: string, open: () => Promise<LocalFilesU
       await expect(subject.files.check(scratch)).rejects.toThrow(/damaged/);
     });
 
+    test("a file that was settled and packed is the same where it is unpacked; what is none is refused", async () => {
+      const subject = await withFile(1, "a");
+      const { files } = subject;
+      await subject.write(files.path("acme", 1), "b");
+      files.settle(files.path("acme", 1));
+      const packed = await files.pack(files.path("acme", 1));
+      const scratch = await files.scratch("acme", 2);
+      await files.unpack(packed ?? new Uint8Array(), scratch);
+      await files.check(scratch);
+      await files.adopt("acme", 2);
+      expect(await subject.facts(files.path("acme", 2))).toEqual(["a", "b"]);
+      const torn = (packed ?? new Uint8Array()).subarray(1);
+      await expect(files.unpack(torn, await files.scratch("acme", 3))).rejects.toThrow(/./);
+    });
+
     test("a file on which nothing was acknowledged lacks nothing, unless it is damaged", async () => {
       const subject = await withFile(1, "a");
       const path = subject.files.path("acme", 1);

@@ -2,7 +2,7 @@ import type { EpochNote, LocalEpoch } from "../../app/storage/data-folder.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import type { LocalFiles } from "../../app/storage/local-files.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
-import type { MemoryDisk } from "./memory-disk.ts";
+import type { MemoryDatabase, MemoryDisk } from "./memory-disk.ts";
 
 const ltxName = /[0-9a-f]{16}-([0-9a-f]{16})\.ltx$/;
 
@@ -55,6 +55,18 @@ export class MemoryFiles implements LocalFiles {
     await this.#step(`scratch of e${epoch}`);
     this.#disk.folder(tenantId, epoch).scratch = null;
     return this.path(tenantId, epoch).replace("tenant.db", "restoring.db");
+  }
+
+  async pack(path: string): Promise<Uint8Array | null> {
+    await this.#step("pack");
+    return Buffer.from(JSON.stringify(this.#disk.folderOf(path)?.file));
+  }
+
+  async unpack(packed: Uint8Array, scratchPath: string): Promise<void> {
+    const unpacked = JSON.parse(Buffer.from(packed).toString()) as MemoryDatabase;
+    await this.#step("unpack");
+    const folder = this.#disk.folderOf(scratchPath);
+    if (folder !== undefined) folder.scratch = unpacked;
   }
 
   async check(scratchPath: string): Promise<void> {

@@ -82,7 +82,7 @@ test("a release is a round, then what is to be done before giving, then the reco
   await write(tenant, "a");
   await writeFact(tenant, "b");
   const order: string[] = [];
-  const put = workspace.store.hold("put", `tenants/${id}/`);
+  const put = workspace.store.hold("put", `tenants/${id}/tenant.json`);
   const releasing = tenant.release(async () => {
     order.push(tenant.rounds.isCovered ? "covered" : "not covered");
     order.push(`held by ${(await workspace.stores.tenantRecord(id)).host === null ? "nobody" : "us"}`);
@@ -114,9 +114,9 @@ test("a release whose answer is lost ends the epoch all the same, and the next o
   for (const fault of ["lost", "unanswered", "late"] as const) {
     const tenant = await open();
     await write(tenant, fault);
-    workspace.store.fail("put", `tenants/${id}/`, fault);
+    workspace.store.fail("put", `tenants/${id}/tenant.json`, fault);
     // Neither the answer comes back nor the read that would settle it.
-    workspace.store.fail("get", `tenants/${id}/`, "lost");
+    workspace.store.fail("get", `tenants/${id}/tenant.json`, "lost");
     await expect(releaseNow(tenant)).rejects.toThrow("not known");
     await expect(tenant.rounds.pass()).rejects.toThrow("let go");
     await tenant.abandon(new Error("not released"));

@@ -1,7 +1,8 @@
-import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Claim } from "../../app/storage/claim.ts";
 import {
@@ -81,6 +82,8 @@ function ports(changes: Partial<PlacePorts> = {}): PlacePorts {
       makeDatabase(outputPath, `restored ${path}`);
       return { txid: 7 };
     },
+    openSnapshot: async () => Promise.reject(new Error("no snapshot was made")),
+    onSnapshotLoss: () => {},
     findLoss: async () => null,
     onLoss: () => {},
     stillOurs: async () => true,
@@ -305,6 +308,30 @@ test("a restored file that is damaged is refused, and is not left to be used lat
   };
   await expect(place(claimAfter(marked(2)), { restore })).rejects.toThrow(/damaged/);
   expect(await epochsHere()).toEqual([]);
+});
+
+/** A claim of a tenant whose newest epoch was closed with a snapshot. */
+function claimWithSnapshot(): Claim {
+  const claim = claimAfter(marked(2, { closedAt: 3, txid: 7 }));
+  const snapshot = { format: 1, epoch: 2, txid: 7, key: "k", sha256: "s", bytes: 1, keyId: null };
+  return { ...claim, before: { ...(claim.before as TenantRecord), snapshot } };
+}
+
+test("a snapshot is checked like a restored file: a damaged one is told of, and the replica is used", async () => {
+  makeDatabase(join(dataFolder, "whole.db"), "snapshot");
+  const path = join(dataFolder, "whole.db");
+  const whole = zstdCompressSync(await readFile(path));
+  const good = await place(claimWithSnapshot(), { openSnapshot: async () => whole });
+  expect(good).toMatchObject({ source: "snapshot", content: "snapshot", from: { epoch: 2, txid: 7 } });
+  const damaged = zstdCompressSync((await readFile(path)).fill(7, 100));
+  const losses: string[] = [];
+  const placed = await place(claimWithSnapshot(), {
+    bootId: "another",
+    openSnapshot: async () => damaged,
+    onSnapshotLoss: (why) => losses.push(why),
+  });
+  expect(placed).toMatchObject({ source: "replica", content: "restored tenants/acme/e2" });
+  expect(losses).toEqual([expect.stringContaining("damaged")]);
 });
 
 test("a restore that another host's claim has overtaken is void", async () => {

@@ -133,6 +133,7 @@ export class TenantWorkspace {
           timeoutMs: 30_000,
         }),
       onLocalLoss: () => {},
+      onSnapshotLoss: () => {},
       now: Date.now,
       ...changes,
     };
