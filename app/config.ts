@@ -32,6 +32,8 @@ export interface Config {
   readonly machine: string;
   readonly hostTtlMs: number;
   readonly idleMs: number;
+  /** Epochs that ended longer ago are deleted from the store. */
+  readonly historyMs: number;
   /** null: the one that set-up has found. */
   readonly litestream: string | null;
   readonly logLevel: LogLevel;
@@ -63,6 +65,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
     machine: settings.text("FLY_MACHINE_ID") ?? `${hostname()}:${dataFolder}`,
     hostTtlMs: settings.duration("HOLDFAST_HOST_TTL", { default: "15s", min: "500ms", max: "1h" }),
     idleMs: settings.duration("HOLDFAST_IDLE", { default: "30s", min: "0s", max: "30 days" }),
+    historyMs: settings.duration("HOLDFAST_HISTORY", { default: "7 days", min: "0s", max: "10 years" }),
     litestream: litestream === undefined ? null : path.resolve(litestream),
     logLevel: settings.oneOf("HOLDFAST_LOG", logLevels, "info"),
     digestFolder: path.resolve(

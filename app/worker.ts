@@ -21,6 +21,7 @@ import { restoreReplica } from "./storage/litestream-restore.ts";
 import type { superviseLitestream } from "./storage/litestream.ts";
 import type { ObjectStore } from "./storage/object-store.ts";
 import { openStore } from "./storage/open-store.ts";
+import { PruningWatch } from "./storage/pruning-watch.ts";
 import { Peers } from "./storage/peers.ts";
 import { probeStore } from "./storage/store-probe.ts";
 import { connectTenant } from "./storage/tenant-file.ts";
@@ -29,6 +30,7 @@ const projectRoot = join(import.meta.dirname, "..");
 /** A store that has not answered by then is unreachable. */
 const storeWithinMs = 10_000;
 const restoreWithinMs = 10 * 60_000;
+const housekeepingMs = 5_000;
 /** Requests that wait when the server closes get so long to be answered. */
 const httpGraceMs = 2_000;
 
@@ -82,6 +84,7 @@ export async function startWorker({
   const litestream = await supervise({ binary, configPath, dataFolder: config.dataFolder, environment, log });
   const { store: storeConfig, dataFolder } = config;
   const watchdog = new Watchdog({ limitMs: standstillMs, store: storeConfig, dataFolder, log });
+  const peers = new Peers(store, hostRecord.identity.id, systemHostClock);
   const host = new WorkerHost({
     agents,
     guard: (tenantId) => watchdog.guard(tenantId),
@@ -93,7 +96,7 @@ export async function startWorker({
       store,
       litestream,
       hostRecord,
-      peers: new Peers(store, hostRecord.identity.id, systemHostClock),
+      peers,
       files: new FolderFiles(config.dataFolder),
       dataFolder: config.dataFolder,
       bootId: await readBootId(),
@@ -116,6 +119,16 @@ export async function startWorker({
     void litestream.stop().finally(onFenced);
   };
   void host.takeUp(leftBehind);
+  const pruning = new PruningWatch({
+    store,
+    historyMs: config.historyMs,
+    records: () => host.openTenants().map(({ file }) => file.record),
+    log,
+    now: Date.now,
+  });
+  const housekeeping = setInterval(() => {
+    void pruning.look();
+  }, housekeepingMs);
   const metrics = createMetrics();
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
   registerHostMetrics(host, metrics.registry);
@@ -127,6 +140,7 @@ export async function startWorker({
     port: server.port,
     reportUncaught: (error) => watchdog.reportUncaught(error),
     async stop() {
+      clearInterval(housekeeping);
       await host.drain();
       await server.close(httpGraceMs);
       await litestream.stop();

@@ -28,6 +28,7 @@ test("a token secret is all that a start needs", () => {
     machine: `${hostname()}:${path.resolve(".holdfast/data")}`,
     hostTtlMs: 15_000,
     idleMs: 30_000,
+    historyMs: 604_800_000,
     litestream: null,
     logLevel: "info",
     digestFolder: path.resolve("node_modules"),
@@ -58,6 +59,7 @@ test("every setting of the table is read", () => {
       NODE_ENV: "production",
       FLY_MACHINE_ID: "4d891",
       HOLDFAST_EXIT_IDLE: "5m",
+      HOLDFAST_HISTORY: "14 days",
     }),
   ).toEqual({
     production: true,
@@ -80,6 +82,7 @@ test("every setting of the table is read", () => {
     machine: "4d891",
     hostTtlMs: 3_000,
     idleMs: 300_000,
+    historyMs: 1_209_600_000,
     litestream: "/usr/bin/litestream",
     logLevel: "debug",
     digestFolder: "/documents",
