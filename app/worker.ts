@@ -21,6 +21,7 @@ import { restoreReplica } from "./storage/litestream-restore.ts";
 import type { superviseLitestream } from "./storage/litestream.ts";
 import type { ObjectStore } from "./storage/object-store.ts";
 import { openStore } from "./storage/open-store.ts";
+import { HostSweep } from "./storage/host-sweep.ts";
 import { PruningWatch } from "./storage/pruning-watch.ts";
 import { Peers } from "./storage/peers.ts";
 import { probeStore } from "./storage/store-probe.ts";
@@ -126,8 +127,11 @@ export async function startWorker({
     log,
     now: Date.now,
   });
+  const ownId = hostRecord.identity.id;
+  const sweep = new HostSweep({ store, peers, clock: systemHostClock, ownId, log });
   const housekeeping = setInterval(() => {
     void pruning.look();
+    void sweep.look();
   }, housekeepingMs);
   const metrics = createMetrics();
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
@@ -141,7 +145,7 @@ export async function startWorker({
     reportUncaught: (error) => watchdog.reportUncaught(error),
     async stop() {
       clearInterval(housekeeping);
-      await host.drain();
+      await Promise.all([host.drain(), sweep.stop()]);
       await server.close(httpGraceMs);
       await litestream.stop();
       await watchdog.stop();

@@ -216,14 +216,16 @@ export class FencedError extends Error {
 
 /**
  * Ends the right of another host to acknowledge. True: it is fenced, by us or before. False: its record changed since it
- * was `seen`, so it lives. Always safe; whether it is worth doing is the caller's decision.
+ * was `seen`, so it lives. Always safe; whether it is worth doing is the caller's decision. `at` is kept for the record's
+ * removal.
  */
 export async function fenceHost(
   store: ObjectStore,
   hostId: string,
   seen: Versioned<HostRecord>,
+  at = Date.now(),
 ): Promise<boolean> {
-  const fenced: HostRecord = { ...seen.value, state: "fenced", nonce: freshNonce() };
+  const fenced: HostRecord = { ...seen.value, state: "fenced", fencedAt: at, nonce: freshNonce() };
   try {
     await putRecord(store, hostKey(hostId), fenced, { ifMatch: seen.etag });
     return true;

@@ -1,7 +1,7 @@
 import type { HostClock } from "./host-clock.ts";
 import { beatsPerTtl } from "./host-record.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { readHostRecord, type HostRecord } from "./records.ts";
+import { hostsPrefix, readHostRecord, type HostRecord } from "./records.ts";
 
 /** What this host knows of another one. `stale`: it is worth trying to fence it. Fencing is safe at any time. */
 export type Peer =
@@ -24,7 +24,6 @@ const beatsMissedWhenRefused = 2;
 const retryMs = 1_000;
 /** So many records are read at a time. */
 const readAtOnce = 16;
-const hostsPrefix = "hosts/";
 
 /**
  * The other hosts, as their records in the store tell of them. Whether one is stale is judged by how long its record has
