@@ -1,7 +1,7 @@
 import type { HoldfastDb } from "../../db/connect.ts";
 import type { Durability, RunStatus } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
-import type { Holder } from "../storage/errors.ts";
+import type { Holder, RestorePoint } from "../storage/errors.ts";
 
 /** How a host refuses what it has not begun: whoever has asked can send it on. */
 export { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts";
@@ -30,6 +30,8 @@ export interface TenantStatus {
   readonly region: string | null;
   readonly sizeBytes: number | null;
   readonly runs: Readonly<Partial<Record<RunStatus, number>>>;
+  /** Up to where a damaged tenant could be restored, as far as that is known; it is never used by itself. */
+  readonly restorePoint: RestorePoint | null;
   readonly replication: {
     readonly state: "ok" | "late" | "failing" | "unknown";
     /** When the oldest write that is not durable yet was committed; null if everything is durable. */

@@ -11,6 +11,7 @@ export function unavailableStatus(tenantId: string, reason: string): TenantStatu
     region: null,
     sizeBytes: null,
     runs: {},
+    restorePoint: null,
     replication: { state: "unknown", oldestUndurableAt: null, lastDurableAt: null, error: reason },
   };
 }

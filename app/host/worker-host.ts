@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FarFromHome } from "../storage/claim.ts";
-import { DrainingError, ElsewhereError, type Holder } from "../storage/errors.ts";
+import { DrainingError, ElsewhereError, TenantUnavailableError, type Holder } from "../storage/errors.ts";
+import { RestorePoints } from "../storage/restore-points.ts";
 import { FencedError } from "../storage/host-record.ts";
 import { wakeKey, type Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
@@ -37,6 +38,7 @@ export class WorkerHost implements Host {
   readonly #slots = new Map<string, TenantSlot>();
   readonly #routes: Routes;
   readonly #wakes: WakeWatch;
+  readonly #restorePoints: RestorePoints;
   readonly #housekeeping: NodeJS.Timeout;
   readonly #stopListening: () => void;
   #state: "serving" | "draining" | "fenced" = "serving";
@@ -50,6 +52,7 @@ export class WorkerHost implements Host {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
       onLost: () => this.#wakes.start(),
     });
+    this.#restorePoints = new RestorePoints({ ...storage, log });
     this.#wakes.start();
     this.#housekeeping = setInterval(
       () => this.#keepHouse(),
@@ -72,7 +75,7 @@ export class WorkerHost implements Host {
     } catch (error) {
       if (error instanceof ElsewhereError && error.why === "holder" && error.holder !== null)
         this.#routes.note(tenantId, error.holder);
-      throw error;
+      throw this.#restorePoints.explain(tenantId, error);
     }
   }
 
@@ -86,7 +89,8 @@ export class WorkerHost implements Host {
       return await Promise.race([told, late]);
     } catch (error) {
       if (error instanceof ElsewhereError) throw error;
-      return unavailableStatus(tenantId, (error as Error).message);
+      const restorePoint = error instanceof TenantUnavailableError ? error.restorePoint : null;
+      return { ...unavailableStatus(tenantId, (error as Error).message), restorePoint };
     } finally {
       late.catch(() => {});
       waiting.abort();
@@ -223,6 +227,7 @@ export class WorkerHost implements Host {
   #stopHousekeeping(): void {
     clearInterval(this.#housekeeping);
     this.#stopListening();
+    this.#restorePoints.stop();
   }
 
   async #registerAgain(): Promise<void> {
@@ -251,6 +256,7 @@ export class WorkerHost implements Host {
       region: file.region,
       sizeBytes: await sizeOf(file.path),
       runs: await tenant.journal.countRunsByStatus(),
+      restorePoint: null,
       replication: {
         state: error !== null ? "failing" : late ? "late" : "ok",
         oldestUndurableAt: oldest,

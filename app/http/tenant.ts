@@ -29,9 +29,11 @@ function unreachableStatus(tenantId: string, error: unknown): TenantStatus {
   return { ...unavailableStatus(tenantId, error.message), host: holder?.hostId ?? null, region };
 }
 
-function statusJson({ replication, ...status }: TenantStatus) {
+function statusJson({ replication, restorePoint, ...status }: TenantStatus) {
   return {
     ...status,
+    restorePoint:
+      restorePoint === null ? null : { ...restorePoint, at: new Date(restorePoint.at).toISOString() },
     replication: {
       ...replication,
       oldestUndurableAt: isoTimeOrNull(replication.oldestUndurableAt),

@@ -24,7 +24,10 @@ export async function checkFile(path: string, sizeBytes: number, inspector: Insp
   const look = { path, full: sizeBytes < fullCheckBelowBytes, inspector };
   const wrong = sizeBytes < inlineBelowBytes ? findDamage(look) : await findDamageInThread(look);
   if (wrong !== null)
-    throw new TenantUnavailableError(`The file is damaged: ${wrong}`, { retryAfterSeconds: 60 });
+    throw new TenantUnavailableError(`The file is damaged: ${wrong}`, {
+      retryAfterSeconds: 60,
+      damage: "replica",
+    });
 }
 
 export interface Look {

@@ -84,7 +84,7 @@ async function assertNew(store: ObjectStore, tenantId: string, localEpoch: numbe
   if (found !== undefined)
     throw new TenantUnavailableError(
       `The object ${tenantKey(tenantId)} is gone, and there is "${found}". Put it back from a backup.`,
-      { retryAfterSeconds: 60 },
+      { retryAfterSeconds: 60, damage: "record" },
     );
   if (localEpoch !== null)
     throw new TenantUnavailableError(
@@ -188,6 +188,7 @@ function asUnavailable(tenantId: string, error: unknown): unknown {
     return new TenantUnavailableError(`Tenant "${tenantId}" cannot be opened: ${error.message}`, {
       cause: error,
       retryAfterSeconds: 60,
+      ...(error.key === tenantKey(tenantId) ? { damage: "record" } : {}),
     });
   if (error instanceof StoreUnavailableError)
     return new TenantUnavailableError(`Tenant "${tenantId}" cannot be opened: ${error.message}`, {

@@ -22,13 +22,50 @@ export class NotDurableError extends StorageError {
   }
 }
 
+/** A state of a tenant that was restored and checked just now, and thrown away again. */
+export interface RestorePoint {
+  readonly epoch: number;
+  readonly txid: number;
+  /** When its last transaction was made, epoch milliseconds. */
+  readonly at: number;
+}
+
+/** What of a tenant is damaged, so that trying again will not help until somebody does something. */
+export type Damage = "record" | "replica" | "file";
+
+export interface UnavailableOptions extends ErrorOptions {
+  readonly retryAfterSeconds?: number;
+  readonly damage?: Damage;
+  readonly restorePoint?: RestorePoint;
+}
+
 /** The tenant cannot be served here now; every other tenant can. */
 export class TenantUnavailableError extends StorageError {
   readonly code = "tenant_unavailable";
   readonly retryAfterSeconds: number;
-  constructor(why: string, options?: ErrorOptions & { readonly retryAfterSeconds?: number }) {
+  /** Null: it may be served again without anybody's help. */
+  readonly damage: Damage | null;
+  /** Up to where a damaged tenant could be restored, if that is known. */
+  readonly restorePoint: RestorePoint | null;
+  constructor(why: string, options?: UnavailableOptions) {
     super(why, options);
     this.retryAfterSeconds = options?.retryAfterSeconds ?? 5;
+    this.damage = options?.damage ?? null;
+    this.restorePoint = options?.restorePoint ?? null;
+  }
+
+  withRestorePoint(restorePoint: RestorePoint): TenantUnavailableError {
+    const { epoch, txid, at } = restorePoint;
+    const why = this.message.replace(/[^.!?]$/, "$&.");
+    return new TenantUnavailableError(
+      `${why} The newest verified restore point is epoch ${epoch}, txid ${txid}, of ${new Date(at).toISOString()}.`,
+      {
+        cause: this,
+        retryAfterSeconds: this.retryAfterSeconds,
+        ...(this.damage === null ? {} : { damage: this.damage }),
+        restorePoint,
+      },
+    );
   }
 }
 

@@ -37,6 +37,8 @@ export interface StoragePorts {
   readonly restore: (source: {
     readonly replicaUrl: string;
     readonly outputPath: string;
+    /** By default the newest. */
+    readonly txid?: number;
   }) => Promise<{ readonly txid: number }>;
   /** Told when this Machine's own file lacks something, and the replica is used instead. */
   readonly onLocalLoss: (tenantId: string, why: string) => void;

@@ -176,7 +176,7 @@ async function restoreFrom(
     if (error instanceof TenantUnavailableError) throw error;
     throw new TenantUnavailableError(
       `Tenant "${tenantId}" could not be restored from epoch ${source.epoch}: ${(error as Error).message}`,
-      { cause: error, retryAfterSeconds: 15 },
+      { cause: error, retryAfterSeconds: 15, damage: "replica" },
     );
   }
 }
@@ -199,7 +199,7 @@ async function restoreInto(
   if (source.txid !== null && txid < source.txid)
     throw new TenantUnavailableError(
       `The replica of tenant "${tenantId}", epoch ${source.epoch}, ends at txid ${txid}; its record says ${source.txid}. Something was deleted from the store.`,
-      { retryAfterSeconds: 60 },
+      { retryAfterSeconds: 60, damage: "replica" },
     );
   await files.check(scratch);
   if (!(await ports.stillOurs()))

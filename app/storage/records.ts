@@ -63,6 +63,11 @@ export class RecordChangedError extends Error {
 
 export class UnreadableRecordError extends Error {
   override readonly name = "UnreadableRecordError";
+  readonly key: string;
+  constructor(key: string, options?: ErrorOptions) {
+    super(`The object "${key}" is not a record that this code can read.`, options);
+    this.key = key;
+  }
 }
 
 export const hostsPrefix = "hosts/";
@@ -103,9 +108,7 @@ async function readRecord<Value>(
   try {
     return { value: schema.parse(JSON.parse(new TextDecoder().decode(object.body))), etag: object.etag };
   } catch (error) {
-    throw new UnreadableRecordError(`The object "${key}" is not a record that this code can read.`, {
-      cause: error,
-    });
+    throw new UnreadableRecordError(key, { cause: error });
   }
 }
 

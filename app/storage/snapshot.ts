@@ -86,13 +86,18 @@ async function putSnapshot(
 export function currentSnapshot({ snapshot, lineage }: TenantRecord): Snapshot | string | undefined {
   if (snapshot === undefined || snapshot === null) return undefined;
   const newest = lineage.findLast(({ from }) => from !== null);
-  const parsed = snapshotSchema.safeParse(snapshot);
-  if (!parsed.success) return "its form is not known to this code";
-  const { epoch, txid } = parsed.data;
+  const parsed = parseSnapshot(snapshot);
+  if (parsed === null) return "its form is not known to this code";
+  const { epoch, txid } = parsed;
   if (newest?.epoch !== epoch) return undefined;
   if (newest.closedAt === null || newest.txid !== txid)
     return `it is of txid ${txid}, and epoch ${epoch} ended at txid ${newest.txid ?? "unknown"}`;
-  return parsed.data;
+  return parsed;
+}
+
+/** What a record names, in a form that this code knows; else null. */
+export function parseSnapshot(named: unknown): Snapshot | null {
+  return snapshotSchema.safeParse(named).data ?? null;
 }
 
 /** Reads the object; what it holds is checked by `openSnapshot`. Throws StoreUnavailableError. */

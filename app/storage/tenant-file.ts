@@ -1,4 +1,5 @@
 import { connect, type Connection } from "../../db/connect.ts";
+import { DatabaseError } from "../../db/errors.ts";
 import { migrate } from "../../db/migrate.ts";
 import { TenantUnavailableError } from "./errors.ts";
 
@@ -9,15 +10,19 @@ export interface TenantFile {
   readonly migrated: boolean;
 }
 
-/** Opens the tenant's file at `path`, making it if there is none. Throws TenantUnavailableError, and leaves it closed. */
+/**
+ * Opens the tenant's file at `path`, making it if there is none, and brings it to the schema of the folder of migrations, by
+ * default this code's own. Throws TenantUnavailableError, and leaves it closed.
+ */
 export async function connectTenant(
   path: string,
   tenantId: string,
   options: { readonly onCommit: () => void },
+  migrations?: string,
 ): Promise<TenantFile> {
   const connection = connect(path, options);
   try {
-    return { connection, migrated: await prepare(connection, tenantId) };
+    return { connection, migrated: await prepare(connection, tenantId, migrations) };
   } catch (error) {
     await connection.close();
     throw error;
@@ -25,9 +30,13 @@ export async function connectTenant(
 }
 
 /** Brings the file to the code's schema and writes into a new one whose it is. True if that took migrations. */
-async function prepare(connection: Connection, tenantId: string): Promise<boolean> {
+async function prepare(
+  connection: Connection,
+  tenantId: string,
+  migrations: string | undefined,
+): Promise<boolean> {
   try {
-    const { applied } = await migrate(connection);
+    const { applied } = await migrate(connection, migrations);
     const owner = await connection.read((on) =>
       on.get<{ readonly value: string }>("SELECT value FROM meta WHERE key = 'tenant'"),
     );
@@ -50,6 +59,7 @@ async function prepare(connection: Connection, tenantId: string): Promise<boolea
       {
         cause: error,
         retryAfterSeconds: 60,
+        ...(error instanceof DatabaseError ? {} : { damage: "file" }),
       },
     );
   }

@@ -16,7 +16,7 @@ import {
 import type { StepPlace } from "../../app/engine/past.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "../../app/host/host.ts";
-import { ElsewhereError, type Holder } from "../../app/storage/errors.ts";
+import { ElsewhereError, TenantUnavailableError, type Holder } from "../../app/storage/errors.ts";
 
 /** What each call of the fake does can be replaced, so that a test can make it fail, wait or be counted. */
 export class FakeHost implements Host {
@@ -88,6 +88,7 @@ export class FakeHost implements Host {
       host: this.id,
       region: "ams",
       sizeBytes: 4096,
+      restorePoint: this.refusal instanceof TenantUnavailableError ? this.refusal.restorePoint : null,
       runs: { running: 1 },
       replication: {
         state: "failing",

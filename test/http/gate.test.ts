@@ -139,6 +139,7 @@ test("the tenant's status answers while nothing else does", async () => {
     host: "host-1",
     region: "ams",
     sizeBytes: 4096,
+    restorePoint: null,
     runs: { running: 1 },
     replication: {
       state: "failing",
@@ -146,5 +147,22 @@ test("the tenant's status answers while nothing else does", async () => {
       lastDurableAt: null,
       error: "no route to the store",
     },
+  });
+});
+
+test("a damaged tenant's refusal and status tell up to where it can be restored", async () => {
+  const damaged = new TenantUnavailableError("The replica has a gap", { damage: "replica" });
+  client.host.refusal = damaged.withRestorePoint({ epoch: 7, txid: 41, at: Date.UTC(2026, 2, 1) });
+  const refused = await client.send("/v1/runs");
+  expect([refused.status, await refused.json()]).toMatchObject([
+    503,
+    {
+      code: "tenant_unavailable",
+      detail:
+        "The replica has a gap. The newest verified restore point is epoch 7, txid 41, of 2026-03-01T00:00:00.000Z.",
+    },
+  ]);
+  expect(await (await client.send("/v1/tenant")).json()).toMatchObject({
+    restorePoint: { epoch: 7, txid: 41, at: "2026-03-01T00:00:00.000Z" },
   });
 });

@@ -373,6 +373,7 @@ test("the status of a tenant whose host cannot be reached says so", async () => 
       host: "host-2",
       region: "fra",
       sizeBytes: null,
+      restorePoint: null,
       runs: {},
       replication: expect.objectContaining({ state: "unknown" }),
     },
