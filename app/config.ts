@@ -31,9 +31,18 @@ export interface Config {
   /** Which Machine this is, through restarts. */
   readonly machine: string;
   readonly hostTtlMs: number;
+  /** A tenant that nobody has used for so long is parked. */
   readonly idleMs: number;
   /** Epochs that ended longer ago are deleted from the store. */
   readonly historyMs: number;
+  /** A parked tenant that nobody has used for so long is given away. */
+  readonly releaseMs: number;
+  /** A host that nobody has asked for anything for so long, and that has nothing to do soon, ends; null: never. */
+  readonly exitIdleMs: number | null;
+  /** So many tenants may be open at a time. */
+  readonly maxOpen: number;
+  /** Bytes that the files of tenants may take on this Machine's disk; null: as many as there are. */
+  readonly maxDiskBytes: number | null;
   /** null: the one that set-up has found. */
   readonly litestream: string | null;
   readonly logLevel: LogLevel;
@@ -66,6 +75,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
     hostTtlMs: settings.duration("HOLDFAST_HOST_TTL", { default: "15s", min: "500ms", max: "1h" }),
     idleMs: settings.duration("HOLDFAST_IDLE", { default: "30s", min: "0s", max: "30 days" }),
     historyMs: settings.duration("HOLDFAST_HISTORY", { default: "7 days", min: "0s", max: "10 years" }),
+    releaseMs: settings.duration("HOLDFAST_RELEASE", { default: "10m", min: "0s", max: "30 days" }),
+    exitIdleMs: settings.durationOrNever("HOLDFAST_EXIT_IDLE", { min: "1s", max: "30 days" }),
+    maxOpen: settings.wholeNumber("HOLDFAST_MAX_OPEN", { default: 500, min: 1, max: 100_000 }),
+    maxDiskBytes: settings.bytesOrUnlimited("HOLDFAST_MAX_DISK", "4GB"),
     litestream: litestream === undefined ? null : path.resolve(litestream),
     logLevel: settings.oneOf("HOLDFAST_LOG", logLevels, "info"),
     digestFolder: path.resolve(

@@ -29,6 +29,10 @@ test("a token secret is all that a start needs", () => {
     hostTtlMs: 15_000,
     idleMs: 30_000,
     historyMs: 604_800_000,
+    releaseMs: 600_000,
+    exitIdleMs: null,
+    maxOpen: 500,
+    maxDiskBytes: 4e9,
     litestream: null,
     logLevel: "info",
     digestFolder: path.resolve("node_modules"),
@@ -58,8 +62,11 @@ test("every setting of the table is read", () => {
       REFUND_URL: "https://pay.example/refunds",
       NODE_ENV: "production",
       FLY_MACHINE_ID: "4d891",
+      HOLDFAST_RELEASE: "1h",
       HOLDFAST_EXIT_IDLE: "5m",
       HOLDFAST_HISTORY: "14 days",
+      HOLDFAST_MAX_OPEN: "50",
+      HOLDFAST_MAX_DISK: "1.5GiB",
     }),
   ).toEqual({
     production: true,
@@ -83,6 +90,10 @@ test("every setting of the table is read", () => {
     hostTtlMs: 3_000,
     idleMs: 300_000,
     historyMs: 1_209_600_000,
+    releaseMs: 3_600_000,
+    exitIdleMs: 300_000,
+    maxOpen: 50,
+    maxDiskBytes: 1.5 * 2 ** 30,
     litestream: "/usr/bin/litestream",
     logLevel: "debug",
     digestFolder: "/documents",
@@ -131,6 +142,20 @@ test("a single master key needs no id", () => {
   ]);
 });
 
+test("a host may be told never to end by itself, and disks to know no bound", () => {
+  const config = loadConfig({ ...enough, HOLDFAST_EXIT_IDLE: "never", HOLDFAST_MAX_DISK: "unlimited" });
+  expect(config).toMatchObject({ exitIdleMs: null, maxDiskBytes: null });
+});
+
+test.each([
+  ["512MB", 512e6],
+  ["1 KB", 1e3],
+  ["2TB", 2e12],
+  ["1GiB", 2 ** 30],
+])("a disk of %s holds %d bytes", (size, bytes) => {
+  expect(loadConfig({ ...enough, HOLDFAST_MAX_DISK: size }).maxDiskBytes).toBe(bytes);
+});
+
 test("an empty setting counts as unset", () => {
   expect(loadConfig({ ...enough, PORT: "", HOLDFAST_STORE: " ", FLY_APP_NAME: "" }).port).toBe(8080);
 });
@@ -150,6 +175,11 @@ test.each([
   ["HOLDFAST_HOST_TTL", "soon"],
   ["HOLDFAST_HOST_TTL", "0s"],
   ["HOLDFAST_IDLE", "-3s"],
+  ["HOLDFAST_RELEASE", "never"],
+  ["HOLDFAST_EXIT_IDLE", "0s"],
+  ["HOLDFAST_MAX_OPEN", "0"],
+  ["HOLDFAST_MAX_DISK", "10"],
+  ["HOLDFAST_MAX_DISK", "-1GB"],
   ["HOLDFAST_LOG", "loud"],
   ["HOLDFAST_ADVERTISE", "10.0.0.1:80"],
   ["HOLDFAST_STORE", "/var/store"],

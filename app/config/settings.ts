@@ -76,6 +76,29 @@ export class Settings {
     );
     return byDefault;
   }
+
+  /** Null, which is the default, is written as `never`. */
+  durationOrNever(name: string, bounds: { min: string; max: string }): number | null {
+    const text = this.text(name);
+    if (text === undefined || text === "never") return null;
+    return this.duration(name, { default: bounds.max, ...bounds });
+  }
+
+  /** A number of bytes such as `512MB`, in powers of 1,000, or of 1,024 as `1GiB`; null is written as `unlimited`. */
+  bytesOrUnlimited(name: string, byDefault: string): number | null {
+    const text = this.text(name) ?? byDefault;
+    if (text === "unlimited") return null;
+    const match = /^(?<number>\d{1,9}(?:\.\d{1,3})?) ?(?:(?<unit>[KMGT])(?<binary>i?)B)$/.exec(text);
+    const { number, unit, binary } = match?.groups ?? {};
+    if (unit !== undefined)
+      return Math.round(Number(number) * (binary === "i" ? 1_024 : 1_000) ** " KMGT".indexOf(unit));
+    this.refuse(
+      name,
+      `must be a size such as "512MB" or "10GB", or "unlimited"; it is ${quoted(text)}`,
+      byDefault,
+    );
+    return null;
+  }
 }
 
 /** An http(s) URL that holds no credentials. */
