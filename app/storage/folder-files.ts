@@ -12,12 +12,16 @@ import {
   type LocalEpoch,
 } from "./data-folder.ts";
 import type { LocalFiles } from "./local-files.ts";
+import type { ObjectStore } from "./object-store.ts";
 import { findLocalLoss, leaveWitness, settleFile } from "./local-loss.ts";
 import { packFile, unpackFile } from "./packed-file.ts";
+import { holdWal, returnWal, setAside, takeBack } from "./parked-file.ts";
 
 /** The files of tenants in a data folder: `<data>/<t>/e<epoch>/`. */
 export class FolderFiles implements LocalFiles {
-  readonly findLoss = findLocalLoss;
+  readonly hold = holdWal;
+  readonly setAside = setAside;
+  readonly takeBack = takeBack;
   readonly leaveWitness = leaveWitness;
   readonly settle = settleFile;
   readonly pack = packFile;
@@ -74,6 +78,12 @@ export class FolderFiles implements LocalFiles {
     await rm(`${path}-wal`, { force: true });
     await rm(`${path}-shm`, { force: true });
     await rename(path, this.path(tenantId, epoch));
+  }
+
+  findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null> {
+    // The process that had set it aside may have been killed.
+    returnWal(path);
+    return findLocalLoss(path, store, replica);
   }
 
   #folder(tenantId: string, epoch: number): string {

@@ -68,7 +68,7 @@ export async function findLocalLoss(
   if (shorter !== null) return shorter;
   if (replica !== null) {
     const shipped = lastTxid(await store.list(`${replica}/`));
-    const local = lastTxid(await readdir(join(dirname(path), ".tenant.db-litestream/ltx/0")).catch(() => []));
+    const local = await shippedLocally(path);
     if (local < shipped) return `it ends at Litestream's txid ${local}, and the store has ${shipped}`;
   }
   return await checkFile(path, (await stat(path)).size, "libsql").then(
@@ -84,6 +84,11 @@ function whatIsMissing(path: string, before: Witness): string | null {
   if (before.walSalt !== null && salt === null) return "its WAL is gone";
   if (restarts > maxRestarts) return "its WAL is another one";
   return restarts === 0 && sizeOf(`${path}-wal`) < before.walBytes ? "its WAL is shorter than it was" : null;
+}
+
+/** The last txid that Litestream has shipped of the file, as its metadata beside it says; 0 without any. */
+export async function shippedLocally(path: string): Promise<number> {
+  return lastTxid(await readdir(join(dirname(path), ".tenant.db-litestream/ltx/0")).catch(() => []));
 }
 
 function lastTxid(names: readonly string[]): number {
@@ -106,7 +111,8 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-function readWalSalt(path: string): number | null {
+/** Null without a WAL. */
+export function readWalSalt(path: string): number | null {
   return readWal(path).salt;
 }
 

@@ -50,7 +50,7 @@ export interface StoragePorts {
 /** How an opening went, for the log. Times are milliseconds. */
 export interface OpeningReport {
   readonly epoch: number;
-  readonly source: PlacedFile["source"];
+  readonly source: PlacedFile["source"] | "parked";
   readonly from: PlacedFile["from"];
   readonly restoreMs: number;
   readonly openMs: number;
@@ -137,48 +137,77 @@ async function openFile(
   },
   ports: StoragePorts,
 ): Promise<OpenTenant> {
-  const { tenantId, placed, record, codec } = opening;
+  const { tenantId, placed, record, codec, restoreMs, followsRelease } = opening;
+  const { path, source, from } = placed;
+  const opened = await connectFile({ path, tenantId }, ports);
+  const openMs = ports.now() - opening.startedAt;
+  const report = { epoch: record.epoch, source, from, restoreMs, openMs };
+  const covered = coveredAtFirst(placed, opened.migrated, opened.connection);
+  return opened.serve({ path, record, codec, report, followsRelease, covered, lastTxid: null });
+}
+
+/** A file in its place, and what is known of it. */
+export interface ServedFile extends Pick<
+  OpenTenant,
+  "path" | "record" | "codec" | "report" | "followsRelease"
+> {
+  /** Commits of the connection that the store is known to hold; -1: not even what the file held at first. */
+  readonly covered: number;
+  /** The txid of the last round of this epoch, if it had any. */
+  readonly lastTxid: number | null;
+}
+
+/** Connects to a file; from `serve` on there is a gate before it. Throws TenantUnavailableError. */
+export async function connectFile(
+  { path, tenantId }: { readonly path: string; readonly tenantId: string },
+  ports: StoragePorts,
+): Promise<TenantFile & { serve(file: ServedFile): OpenTenant }> {
   const onCommit = { call: (): void => {} };
-  const options = { onCommit: () => onCommit.call() };
-  const { connection, migrated } = await ports.connect(placed.path, tenantId, options);
+  const opened = await ports.connect(path, tenantId, { onCommit: () => onCommit.call() });
+  return { ...opened, serve: (file) => serveFile(file, { connection: opened.connection, onCommit }, ports) };
+}
+
+function serveFile(
+  file: ServedFile,
+  { connection, onCommit }: { readonly connection: Connection; readonly onCommit: { call: () => void } },
+  ports: StoragePorts,
+): OpenTenant {
+  const { path, record, codec, report, followsRelease, covered, lastTxid } = file;
+  const { tenantId } = record;
   const replicaUrl = ports.store.replicaUrl(replicaPath(tenantId, record.epoch));
-  const replica = new Replica(ports.litestream, { path: placed.path, replicaUrl });
+  const replica = new Replica(ports.litestream, { path, replicaUrl }, lastTxid ?? 0);
   const rounds = new Rounds(
     {
       commits: () => connection.commits,
       sync: () => replica.sync(),
       proof: () => ports.hostRecord.proof(),
-      mark: () => record.mark(placed.from, codec.keyId),
-      passed: () => ports.files.leaveWitness(placed.path),
+      mark: async () => {
+        if (!record.isMarked) await record.mark(report.from, codec.keyId);
+      },
+      passed: () => ports.files.leaveWitness(path),
       gather,
       now: ports.now,
     },
-    coveredAtFirst(placed, migrated, connection),
+    { covered, lastTxid },
   );
   const tenant: OpenTenant = {
     id: tenantId,
     epoch: record.epoch,
-    path: placed.path,
+    path,
     region: record.value.region,
     connection,
     codec,
     rounds,
     replica,
     record,
-    report: {
-      epoch: record.epoch,
-      source: placed.source,
-      from: placed.from,
-      restoreMs: opening.restoreMs,
-      openMs: ports.now() - opening.startedAt,
-    },
-    followsRelease: opening.followsRelease,
+    report,
+    followsRelease,
     onCommit: () => {},
     async durable() {
       await connection.idle();
       await rounds.pass();
     },
-    release: (beforeGiving) => release(tenant, placed, ports, beforeGiving),
+    release: (beforeGiving) => release(tenant, ports, beforeGiving),
     abandon: (why) => abandon(tenant, ports.files, why),
   };
   onCommit.call = () => {
@@ -196,7 +225,6 @@ function coveredAtFirst(placed: PlacedFile, migrated: boolean, connection: Conne
 
 async function release(
   tenant: OpenTenant,
-  placed: PlacedFile,
   ports: StoragePorts,
   beforeGiving: () => Promise<void>,
 ): Promise<void> {
@@ -210,13 +238,13 @@ async function release(
   ports.files.settle(tenant.path);
   rounds.close(new TenantUnavailableError(`Tenant "${tenant.id}" was let go.`, { retryAfterSeconds: 1 }));
   await record.release({ closedAt: ports.now(), txid }, await snapshotOf(tenant, txid, ports));
-  const note = { bootId: ports.bootId, from: placed.from, released: { txid } };
+  const note = { bootId: ports.bootId, from: tenant.report.from, released: { txid } };
   await ports.files.writeNote(tenant.id, tenant.epoch, note);
 }
 
 /** For the next claim, which then needs no restore; null if there is none, which costs it time and nothing else. */
-async function snapshotOf(
-  { id: tenantId, epoch, path, codec }: OpenTenant,
+export async function snapshotOf(
+  { id: tenantId, epoch, path, codec }: Pick<OpenTenant, "id" | "epoch" | "path" | "codec">,
   txid: number | null,
   { store, files, onSnapshotLoss }: StoragePorts,
 ): Promise<Snapshot | null> {

@@ -14,7 +14,7 @@ export class OwnedRecord {
   #prunedAt: number | null = null;
   #isOver = false;
 
-  constructor(store: ObjectStore, claim: Claim) {
+  constructor(store: ObjectStore, claim: Pick<Claim, "tenantId" | "epoch" | "record">) {
     this.#store = store;
     this.tenantId = claim.tenantId;
     this.epoch = claim.epoch;
@@ -35,7 +35,11 @@ export class OwnedRecord {
     this.#isOver = true;
   }
 
-  /** Whether this epoch is the tenant's history: see `mark`. */
+  get versioned(): Versioned<TenantRecord> {
+    return this.#record;
+  }
+
+  /** Whether the store was told that this epoch's replica is the tenant's history. */
   get isMarked(): boolean {
     return this.value.lineage.some(({ epoch, from }) => epoch === this.epoch && from !== null);
   }

@@ -31,12 +31,18 @@ export class Replica {
   #registeredInLife: number | null = null;
   #registering: Promise<unknown> = Promise.resolve();
   #ended = false;
-  #lastTxid = 0;
+  #lastTxid: number;
   #failures = 0;
 
-  constructor(litestream: Litestream, place: { readonly path: string; readonly replicaUrl: string }) {
+  /** `lastTxid` is where the file had come when Litestream let go of it before; 0 if it never had it. */
+  constructor(
+    litestream: Litestream,
+    place: { readonly path: string; readonly replicaUrl: string },
+    lastTxid = 0,
+  ) {
     this.#litestream = litestream;
     this.#place = place;
+    this.#lastTxid = lastTxid;
   }
 
   /** Whether Litestream was ever told of the file. */

@@ -51,13 +51,18 @@ export class Rounds {
   #closed: Error | null = null;
   /** Spans of commits that no passed round covers whole: the last commit of each, and when its first was made. */
   #uncovered: { lastCommit: number; readonly at: number }[] = [];
-  #lastTxid: number | null = null;
+  #lastTxid: number | null;
   #lastPassedAt: number | null = null;
   #lastError: string | null = null;
 
-  constructor(ports: RoundPorts, covered: number) {
+  /** `lastTxid` is that of the last round before this file was parked, if any. */
+  constructor(
+    ports: RoundPorts,
+    { covered, lastTxid }: { readonly covered: number; readonly lastTxid: number | null },
+  ) {
     this.#ports = ports;
     this.#covered = covered;
+    this.#lastTxid = lastTxid;
     if (!this.isCovered) this.committed();
   }
 

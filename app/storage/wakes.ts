@@ -35,9 +35,11 @@ export class TenantWakes {
   readonly #stale = new Set<string>();
   #ensuring: Promise<void> | null = null;
 
-  constructor(store: ObjectStore, tenantId: string) {
+  /** `standingAt`: when the wake is due that this host has put and left, null if it left none. */
+  constructor(store: ObjectStore, tenantId: string, standingAt: number | null = null) {
     this.#store = store;
     this.#tenantId = tenantId;
+    if (standingAt !== null) this.#standing.add(wakeKey(tenantId, standingAt));
   }
 
   /** A wake of this tenant was seen in the store: it is deleted when it is over, but it may be gone already. */

@@ -72,6 +72,25 @@ export function localFilesContract(kind: string, open: () => Promise<LocalFilesU
       expect(await files.newest("acme")).toEqual({ epoch: 2, note });
     });
 
+    test("a file that was set aside is taken back as it was, and not if it was written, cut or lost", async () => {
+      for (const [change, isSame] of [
+        [async () => {}, true],
+        [(subject, path) => subject.write(path, "b"), false],
+        [(subject, path) => subject.shorten(path), false],
+        [(subject) => subject.files.discard("acme", 1), false],
+        [(subject, path) => subject.noteShipped(path, 7), false],
+      ] satisfies readonly [(subject: LocalFilesUnderTest, path: string) => Promise<void>, boolean][]) {
+        const subject = await withFile(1, "a");
+        const path = subject.files.path("acme", 1);
+        const hold = subject.files.hold(path);
+        const parked = await subject.files.setAside(path);
+        hold.release();
+        await change(subject, path);
+        expect((await subject.files.takeBack(path, parked)) === null).toBe(isSame);
+        if (isSame) expect(await subject.facts(path)).toEqual(["a"]);
+      }
+    });
+
     test("a file that is kept is new to Litestream", async () => {
       const subject = await withFile(1, "a");
       const { files, store } = subject;

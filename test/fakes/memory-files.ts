@@ -1,6 +1,7 @@
 import type { EpochNote, LocalEpoch } from "../../app/storage/data-folder.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import type { LocalFiles } from "../../app/storage/local-files.ts";
+import type { ParkedFile } from "../../app/storage/parked-file.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import type { MemoryDatabase, MemoryDisk } from "./memory-disk.ts";
 
@@ -101,6 +102,28 @@ export class MemoryFiles implements LocalFiles {
     const folder = this.#disk.folderOf(path);
     if (folder?.file == null) throw new Error(`There is no file at ${path}.`);
     folder.witness = folder.file.writes.length;
+  }
+
+  hold(): { release(): void } {
+    return { release: () => {} };
+  }
+
+  async setAside(path: string): Promise<ParkedFile> {
+    await this.#step("set aside");
+    this.leaveWitness(path);
+    return this.#parked(path);
+  }
+
+  async takeBack(path: string, parked: ParkedFile): Promise<string | null> {
+    await this.#step("take back");
+    if (this.#disk.folderOf(path)?.file == null) return "it is gone";
+    return JSON.stringify(this.#parked(path)) === JSON.stringify(parked) ? null : "it was written";
+  }
+
+  #parked(path: string): ParkedFile {
+    const folder = this.#disk.folderOf(path);
+    const writes = folder?.file?.writes.length ?? 0;
+    return { inode: 0, mainBytes: writes, wal: null, shipped: folder?.shipping?.taken.at(-1)?.txid ?? 0 };
   }
 
   settle(path: string): void {

@@ -26,7 +26,7 @@ class World {
         gather: () => this.gathered,
         now: () => this.now,
       },
-      covered,
+      { covered, lastTxid: null },
     );
   }
 
