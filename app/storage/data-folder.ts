@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "libsql";
 import * as z from "zod";
@@ -85,6 +85,17 @@ export async function unreleasedTenants(dataFolder: string): Promise<readonly st
   return tenants;
 }
 
+/** Every tenant that has a folder here, the one whose folder was changed longest ago first. */
+export async function localTenants(dataFolder: string): Promise<readonly string[]> {
+  const entries = await readdir(dataFolder, { withFileTypes: true });
+  const found: { readonly tenant: string; readonly changedAt: number }[] = [];
+  for (const { name } of entries.filter((entry) => entry.isDirectory() && /^[a-z0-9-]+$/.test(entry.name))) {
+    const changed = await stat(join(dataFolder, name)).catch(() => undefined);
+    if (changed !== undefined) found.push({ tenant: name, changedAt: changed.mtimeMs });
+  }
+  return found.toSorted((a, b) => a.changedAt - b.changedAt).map(({ tenant }) => tenant);
+}
+
 /** Written beside the file before the file gets its name, so that a named file always has its note. */
 export async function writeNote(
   dataFolder: string,
@@ -103,6 +114,39 @@ export async function writeNote(
 export async function removeOtherEpochs(dataFolder: string, tenantId: string, keep: number): Promise<void> {
   for (const epoch of await localEpochs(dataFolder, tenantId))
     if (epoch !== keep) await rm(epochFolder(dataFolder, tenantId, epoch), { recursive: true, force: true });
+}
+
+/**
+ * Deletes the tenant's file here if the store holds all of it. True if nothing of it is left. Only for a tenant that is
+ * not open.
+ */
+export async function evictFile(dataFolder: string, tenantId: string): Promise<boolean> {
+  const newest = await newestLocalEpoch(dataFolder, tenantId);
+  if (newest !== undefined && newest.note.released === null) return false;
+  for (const epoch of await localEpochs(dataFolder, tenantId)) {
+    const folder = epochFolder(dataFolder, tenantId, epoch);
+    // Without its note nobody takes what is left of it for a file, should this be cut off.
+    await rm(join(folder, "epoch.json"), { force: true });
+    await rm(folder, { recursive: true, force: true });
+  }
+  // What else lies there, such as notes of crashes, stays.
+  await rmdir(join(dataFolder, tenantId)).catch(() => {});
+  return true;
+}
+
+/** Bytes that the tenant's files take here, with what Litestream keeps of them. */
+export async function localBytes(dataFolder: string, tenantId: string): Promise<number> {
+  const folder = join(dataFolder, tenantId);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizes = entries.map(async (entry) =>
+    entry.isFile()
+      ? await stat(join(entry.parentPath, entry.name)).then(
+          ({ size }) => size,
+          () => 0,
+        )
+      : 0,
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 /** Litestream's own metadata of a file; stale, it makes a new prefix stick. */
