@@ -24,14 +24,20 @@ async function main(): Promise<void> {
     log.error({ err: error }, "a promise was rejected that nobody awaited"),
   );
   const onFenced = (): void => process.exit(exitCodes.fenced);
-  const worker = await startWorker({ config, log, environment, supervise: superviseLitestream, onFenced });
-
   let stopping = false;
+  const drain = (why: object): void => {
+    stopping = true;
+    log.info({ event: "draining", ...why }, "draining");
+    void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
+  };
+  const supervise = superviseLitestream;
+  const onIdle = (): void => {
+    if (!stopping) drain({ idleMs: config.exitIdleMs });
+  };
+  const worker = await startWorker({ config, log, environment, supervise, onFenced, onIdle });
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(exitCodes.failed);
-    stopping = true;
-    log.info({ event: "draining", signal }, "draining");
-    void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
+    drain({ signal });
   };
   // What an agent throws in a timer or a callback reaches nobody, and leaves half-done what it was thrown out of.
   process.on("uncaughtException", (error) => {

@@ -44,6 +44,8 @@ export interface WorkerOptions {
   readonly supervise: typeof superviseLitestream;
   /** Told once, after everything was dropped: the process should end, since another host may have taken over. */
   readonly onFenced: () => void;
+  /** Told once, when there is nothing to stay for: the worker should be stopped. By default it stays. */
+  readonly onIdle?: () => void;
   /** After so long without a turn of the event loop the process is ended; 10 s by default. */
   readonly standstillMs?: number;
 }
@@ -63,6 +65,7 @@ export async function startWorker({
   environment,
   supervise,
   onFenced,
+  onIdle = () => {},
   standstillMs = standstillLimitMs,
 }: WorkerOptions): Promise<Worker> {
   const agents = await loadAgents(config.agentsFolder);
@@ -92,6 +95,11 @@ export async function startWorker({
     durability: config.durability,
     idleMs: config.idleMs,
     regionsStart: config.routing === "fly",
+    releaseMs: config.releaseMs,
+    maxOpen: config.maxOpen,
+    maxDiskBytes: config.maxDiskBytes,
+    exitIdleMs: config.exitIdleMs,
+    onIdle,
     log,
     storage: {
       store,

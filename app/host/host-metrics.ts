@@ -17,6 +17,17 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
   );
   gauge("holdfast_ready", "1 if this host is ready to serve.", () => (host.readiness().ready ? 1 : 0));
   gauge("holdfast_open_tenants", "Tenants that are open on this host.", () => host.openTenants().length);
+  gauge("holdfast_parked_tenants", "Tenants of this host that nobody uses and that left memory.", () =>
+    host.parkedTenants(),
+  );
+  gauge("holdfast_waiting_openings", "Tenants that wait to be opened, for a place or for their turn.", () =>
+    host.waitingOpenings(),
+  );
+  gauge(
+    "holdfast_evicted_files",
+    "Local files of tenants that were deleted because of HOLDFAST_MAX_DISK, since the start.",
+    () => host.evictions(),
+  );
   gauge(
     "holdfast_unavailable_tenants",
     "Tenants that could not be opened the last time that was tried.",

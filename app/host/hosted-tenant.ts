@@ -1,14 +1,16 @@
 import { v7 as uuidv7 } from "uuid";
 import type { HoldfastDb } from "../../db/connect.ts";
 import type { Agent } from "../engine/agent.ts";
-import { systemClock } from "../engine/clock.ts";
+import { systemClock, type Clock } from "../engine/clock.ts";
 import { Engine } from "../engine/engine.ts";
 import { noGuard, type Guard } from "../engine/guard.ts";
 import type { Durability } from "../engine/journal.ts";
 import type { EngineLog } from "../engine/log.ts";
 import { NotDurableError, StorageError } from "../storage/errors.ts";
 import { SqliteJournal } from "../storage/journal.ts";
+import type { LocalFiles } from "../storage/local-files.ts";
 import type { OpenTenant } from "../storage/open-tenant.ts";
+import { parkTenant, type ParkedTenant } from "../storage/park.ts";
 import { RecordChangedError } from "../storage/records.ts";
 import { VoidRegistrationError } from "../storage/replica.ts";
 import type { TenantWakes } from "../storage/wakes.ts";
@@ -28,8 +30,15 @@ export interface HostedTenantOptions {
   /** Watches whose code has the event loop; by default nobody does. */
   readonly guard?: ((tenantId: string) => Guard) | undefined;
   readonly wakes: TenantWakes;
+  readonly clock?: Clock;
   /** Told once, when the tenant must be opened anew before anything can be acknowledged again. */
   readonly onBroken: (error: Error) => void;
+}
+
+/** A parked tenant, and when unfinished runs of it are due; null if nothing is. Epoch milliseconds. */
+export interface Parked {
+  readonly tenant: ParkedTenant;
+  readonly due: number | null;
 }
 
 /** A tenant that is open on this host: its file, the engine on it, and the wake that stands for its unfinished runs. */
@@ -53,7 +62,7 @@ export class HostedTenant implements Tenant {
     this.runs = new Engine({
       agents: options.agents,
       journal: this.journal,
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       log: options.log,
       tenantId: file.id,
       durability: options.durability,
@@ -96,6 +105,17 @@ export class HostedTenant implements Tenant {
     await this.file.release(() => this.#options.wakes.settle(due));
     this.#close();
     return due;
+  }
+
+  /** As `release`, but the tenant stays this host's. Throws if it cannot be parked. */
+  async park(files: LocalFiles, unused: () => Promise<void>): Promise<Parked> {
+    const left = await this.runs.stop(0);
+    await unused();
+    await this.journal.flush();
+    const due = left.running > 0 ? Date.now() : left.nextWakeAt;
+    const tenant = await parkTenant(this.file, files, () => this.#options.wakes.settle(due));
+    this.#close();
+    return { tenant, due };
   }
 
   /** Lets everything go at once, without a word to the store. */

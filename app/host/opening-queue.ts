@@ -1,9 +1,16 @@
+import type { FarFromHome } from "../storage/claim.ts";
 import { TenantUnavailableError, type StorageError } from "../storage/errors.ts";
 
 /** `claim` makes a tenant this host's, and may restore its file; `unpark` goes on with a file that is here, in milliseconds. */
 export type Lane = "claim" | "unpark";
 /** Who waits: a request, or what nobody waits for, such as a wake. */
 export type Rank = "client" | "background";
+
+/** Who wants a tenant: by default a request, and one that may be sent to the tenant's home. */
+export interface Approach {
+  readonly rank?: Rank;
+  readonly farFromHome?: FarFromHome;
+}
 
 export interface OpeningLimits {
   /** Tenants that may be open, or on their way into or out of it. */
@@ -129,7 +136,7 @@ export class OpeningQueue {
     for (;;) {
       const next = this.#next();
       if (next === undefined) return;
-      if (this.#taken >= this.#limits.places) return this.#makeRoom(this.length);
+      if (this.#taken >= this.#limits.places) return this.#makeRoom(this.#admissible());
       next.line.delete(next.waiter);
       this.#taken += 1;
       this.#opening[next.waiter.lane] += 1;
@@ -158,6 +165,14 @@ export class OpeningQueue {
       if (first !== undefined) return first;
     }
     return undefined;
+  }
+
+  /** How many could begin if there were places enough. */
+  #admissible(): number {
+    return lanes.reduce((sum, lane) => {
+      const waiting = ranks.reduce((count, rank) => count + this.#waiting[rank][lane].size, 0);
+      return sum + Math.min(waiting, this.#limits.atOnce[lane] - this.#opening[lane]);
+    }, 0);
   }
 
   #lengthOf(rank: Rank): number {

@@ -1,67 +1,70 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { CrashNotes, type CrashNote } from "../storage/crash-notes.ts";
+import { CrashNotes } from "../storage/crash-notes.ts";
+import { evictFile } from "../storage/data-folder.ts";
 import type { FarFromHome } from "../storage/claim.ts";
 import {
   databaseTrouble,
   DrainingError,
   ElsewhereError,
-  StorageError,
-  TenantUnavailableError,
+  type StorageError,
+  unavailable,
 } from "../storage/errors.ts";
-import { openTenant, type StoragePorts } from "../storage/open-tenant.ts";
+import type { StoragePorts } from "../storage/open-tenant.ts";
+import { ParkedFileLostError, releaseParked, type ParkedTenant } from "../storage/park.ts";
 import type { Replica } from "../storage/replica.ts";
 import { TenantWakes } from "../storage/wakes.ts";
-import { quarantineCrashLoops } from "./crash-quarantine.ts";
-import { HostedTenant, type HostedTenantOptions } from "./hosted-tenant.ts";
+import { CrashQuarantine } from "./crash-quarantine.ts";
+import type { HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
+import { openHosted } from "./open-hosted.ts";
+import { maxRetryMs, OpeningBackoff } from "./opening-backoff.ts";
+import type { Approach, OpeningQueue, Turn } from "./opening-queue.ts";
+import { TenantUsers } from "./tenant-users.ts";
 
-/** After an opening that failed the next one waits, twice as long each time, up to the bound. */
-const firstRetryMs = 500;
-const maxRetryMs = 30_000;
+/** Those who came before a tenant is to be let go get so long to end. */
 const usersGraceMs = 5_000;
 
 export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   readonly storage: StoragePorts;
+  readonly openings: OpeningQueue;
+  /** Told when the last one who used the tenant is done. */
+  readonly onUnused: () => void;
+  readonly onParked: (slot: TenantSlot, due: number | null) => void;
   /** Told after a release when unfinished runs are due again; null if nothing is. Epoch milliseconds. */
   readonly onReleased: (due: number | null) => void;
 };
 
 type SlotState =
   | { readonly kind: "closed" }
-  | { readonly kind: "opening"; readonly opening: Promise<void> }
-  | { readonly kind: "open"; readonly tenant: HostedTenant }
+  | { readonly kind: "parked"; readonly parked: Parked }
+  | { readonly kind: "opening"; readonly opening: Promise<void>; readonly turn: Turn }
+  | { readonly kind: "open"; readonly tenant: HostedTenant; readonly turn: Turn }
   | { readonly kind: "closing"; readonly closing: Promise<void> }
   | { readonly kind: "failed"; readonly error: StorageError; readonly until: number };
 
-/** One tenant's place on this host: opened by its first use, kept while it is used, closed once. */
+/** One tenant's place on this host: opened by its first use, kept while it is used, parked, and given away once. */
 export class TenantSlot {
   readonly tenantId: string;
   readonly wakes: TenantWakes;
   readonly #options: SlotOptions;
-  #state: SlotState = { kind: "closed" };
-  #uses = 0;
-  #lastUsedAt = 0;
-  #failures = 0;
-  /** Epochs in a row that were given up soon after they were opened. */
-  #drops = 0;
-  #openedAt = 0;
+  #state: SlotState;
+  readonly #users: TenantUsers;
+  readonly #backoff = new OpeningBackoff();
   /** What Litestream may still hold of an epoch that was abandoned; its file must not move before. */
   #leftover: Replica | null = null;
   /** Something waits to be done or shipped here, although nobody asks. */
   #isWanted = false;
-  #onUnused: (() => void) | null = null;
   #ended: StorageError | null = null;
-  readonly #crashNotes: CrashNotes;
-  /** Notes of crashes that have done their service. */
-  #spentNotes: readonly CrashNote[] = [];
+  readonly #quarantine: CrashQuarantine;
   /** What ended the epoch that is just being opened. */
   #brokenAtOpening: Error | null = null;
 
-  constructor(tenantId: string, options: SlotOptions) {
+  constructor(tenantId: string, options: SlotOptions, parked: Parked | null = null) {
     this.tenantId = tenantId;
     this.#options = options;
+    this.#users = new TenantUsers(options.onUnused);
+    this.#state = parked === null ? { kind: "closed" } : { kind: "parked", parked };
     const { store, dataFolder } = options.storage;
-    this.wakes = new TenantWakes(store, tenantId);
-    this.#crashNotes = new CrashNotes(store, dataFolder, tenantId);
+    this.wakes = new TenantWakes(store, tenantId, parked?.due ?? null);
+    this.#quarantine = new CrashQuarantine(new CrashNotes(store, dataFolder, tenantId), options.log);
   }
 
   get open(): HostedTenant | null {
@@ -72,13 +75,35 @@ export class TenantSlot {
     return this.#state.kind === "failed";
   }
 
+  /** Whether the tenant is this host's, open or parked. */
+  get isHere(): boolean {
+    return this.#state.kind === "open" || this.#state.kind === "parked";
+  }
+
   /** Whether this Machine may have what the store has not: then nobody should take the tenant over without need. */
   get keepsClaim(): boolean {
     return this.#isWanted || this.#leftover !== null || this.open !== null;
   }
 
+  get lastUsedAt(): number {
+    return this.#users.lastAt;
+  }
+
+  /** Whether the tenant is open and could be parked now, used or not in a while. */
+  get isParkable(): boolean {
+    if (this.#state.kind !== "open" || !this.#users.areNone) return false;
+    const { file, runs } = this.#state.tenant;
+    return file.rounds.isCovered && runs.activity().running === 0;
+  }
+
+  /** What is left of a parked tenant that nobody waits for: all that must be kept of the slot. */
+  get parked(): Parked | null {
+    const isAlone = this.#users.areNone && !this.#quarantine.hasSpent;
+    return isAlone && this.#state.kind === "parked" ? this.#state.parked : null;
+  }
+
   get isForgettable(): boolean {
-    if (this.#uses > 0 || this.#leftover !== null || this.#isWanted) return false;
+    if (!this.#users.areNone || this.#leftover !== null || this.#isWanted) return false;
     // One that failed is remembered for as long as it would make the next opening wait longer.
     return (
       this.#state.kind === "closed" ||
@@ -87,44 +112,81 @@ export class TenantSlot {
   }
 
   /** Throws ElsewhereError if the tenant is to be served by another host. */
-  async use<T>(work: (tenant: HostedTenant) => Promise<T>, farFromHome?: FarFromHome): Promise<T> {
-    const tenant = await this.#acquire(farFromHome);
-    this.#uses += 1;
-    try {
-      return await work(tenant);
-    } catch (error) {
-      throw databaseTrouble(this.tenantId, error);
-    } finally {
-      this.#uses -= 1;
-      this.#lastUsedAt = Date.now();
-      if (this.#uses === 0) this.#onUnused?.();
-    }
+  async use<T>(work: (tenant: HostedTenant) => Promise<T>, approach: Approach = {}): Promise<T> {
+    return await this.#users.use(
+      () => this.#acquire(approach),
+      async (tenant) => {
+        try {
+          return await work(tenant);
+        } catch (error) {
+          throw databaseTrouble(this.tenantId, error);
+        }
+      },
+    );
   }
 
-  /** Opens the tenant if it is closed, or was not to be opened, and something waits to be done for it. */
+  /** Opens the tenant if it is not open, or was not to be opened, and something waits to be done for it. */
   async look(): Promise<void> {
-    if (this.#state.kind === "closed" || this.#state.kind === "failed") await this.use(async () => {});
+    const { kind } = this.#state;
+    if (kind === "closed" || kind === "parked" || kind === "failed")
+      await this.use(async () => {}, { rank: "background" });
   }
 
-  /** What must be done from time to time: tries again what failed, and lets an idle tenant go. */
+  /** What must be done from time to time: tries again what failed, and parks an idle tenant. */
   async keepHouse(idleMs: number): Promise<void> {
     const isDue =
       this.#state.kind === "closed" || (this.#state.kind === "failed" && Date.now() >= this.#state.until);
-    void this.#removeSpentNotes();
+    const isDurable = this.#state.kind === "parked" || this.open?.file.rounds.isCovered === true;
+    if (isDurable) void this.#quarantine.tidy();
     if (this.#isWanted && isDue) await this.look();
-    else await this.#closeIfIdle(idleMs);
+    else await this.#parkIfIdle(idleMs);
   }
 
-  /** Lets the tenant go if nobody has used it for `idleMs`, nothing runs, all is durable and no wake is near. */
-  async #closeIfIdle(idleMs: number): Promise<void> {
-    if (this.#state.kind !== "open" || this.#uses > 0) return;
+  /** Parks the tenant if nobody has used it for `idleMs`, nothing runs, all is durable and no wake is near. */
+  async #parkIfIdle(idleMs: number): Promise<void> {
+    if (this.#state.kind !== "open" || this.#users.using > 0) return;
     const now = Date.now();
-    if (!this.#state.tenant.file.rounds.isCovered) this.#lastUsedAt = now;
-    const { running, nextWakeAt } = this.#state.tenant.runs.activity();
-    if (running > 0) this.#lastUsedAt = now;
-    if (now - this.#lastUsedAt < idleMs) return;
+    if (!this.isParkable) this.#users.noteUse(now);
+    if (now - this.lastUsedAt < idleMs) return;
+    const { nextWakeAt } = this.#state.tenant.runs.activity();
     if (nextWakeAt !== null && nextWakeAt - now <= idleMs) return;
-    await this.#close(0);
+    await this.park();
+  }
+
+  /** Parks the tenant if it is parkable and the store answers: without it, parking would give the epoch up. */
+  async park(): Promise<void> {
+    if (this.#state.kind !== "open" || !this.isParkable) return;
+    const { tenant, turn } = this.#state;
+    const { lastUsedAt } = this;
+    const isUsed = await tenant.file.durable().then(
+      () => this.lastUsedAt !== lastUsedAt || !this.isParkable,
+      () => true,
+    );
+    if (isUsed) return this.#users.noteUse(Date.now());
+    if (this.open !== tenant) return;
+    const { files } = this.#options.storage;
+    const parked = async (): Promise<SlotState> => {
+      return { kind: "parked", parked: await tenant.park(files, () => this.#users.gone(usersGraceMs)) };
+    };
+    await this.#close(() => this.#letGo(tenant, "parked", parked), turn);
+  }
+
+  /** Gives a parked tenant away. */
+  async release(): Promise<void> {
+    if (this.#state.kind !== "parked") return;
+    const { parked } = this.#state;
+    await this.#close(() => this.#releaseParked(parked));
+  }
+
+  /** Deletes the file of a tenant that is nobody's here; false if it is in use, or holds what the store does not. */
+  async evict(): Promise<boolean> {
+    if (this.#state.kind !== "closed" || !this.isForgettable) return false;
+    let evicted = false;
+    await this.#close(async () => {
+      evicted = await evictFile(this.#options.storage.dataFolder, this.tenantId).catch(() => false);
+      return { kind: "closed" };
+    });
+    return evicted;
   }
 
   /** Lets the tenant go for good: no use opens it again. Attempts under way may end within `graceMs`. */
@@ -132,7 +194,14 @@ export class TenantSlot {
     this.#ended = new DrainingError();
     if (this.#state.kind === "opening") await this.#state.opening.catch(() => {});
     if (this.#state.kind === "closing") await this.#state.closing;
-    else if (this.#state.kind === "open") await this.#close(graceMs);
+    if (this.#state.kind === "open") {
+      const { tenant, turn } = this.#state;
+      const released = async (): Promise<SlotState> => {
+        this.#options.onReleased(await tenant.release(graceMs, () => this.#users.gone(usersGraceMs)));
+        return { kind: "closed" };
+      };
+      await this.#close(() => this.#letGo(tenant, "released", released), turn);
+    } else await this.release();
   }
 
   /** Drops the tenant without a word to the store: this host may not acknowledge anything any more. */
@@ -142,24 +211,23 @@ export class TenantSlot {
     if (this.#state.kind === "open") this.#drop(this.#state.tenant, why);
   }
 
-  async #acquire(farFromHome?: FarFromHome): Promise<HostedTenant> {
+  async #acquire(approach: Approach): Promise<HostedTenant> {
     for (;;) {
       if (this.#ended !== null) throw this.#ended;
       switch (this.#state.kind) {
         case "open":
           return this.#state.tenant;
         case "opening":
+          if (approach.rank !== "background") this.#state.turn.promote();
           await this.#state.opening;
           break;
         case "closing":
           await this.#state.closing;
           break;
         case "failed":
-          if (Date.now() < this.#state.until) throw this.#state.error;
-          await this.#open(farFromHome);
-          break;
+        case "parked":
         case "closed":
-          await this.#open(farFromHome);
+          await this.#open(this.#state, approach);
           break;
         default:
           this.#state satisfies never;
@@ -167,21 +235,37 @@ export class TenantSlot {
     }
   }
 
-  async #open(farFromHome?: FarFromHome): Promise<void> {
-    const opening = this.#tryToOpen(farFromHome);
-    this.#state = { kind: "opening", opening };
+  async #open(before: SlotState, { rank = "client", farFromHome }: Approach): Promise<void> {
+    if (before.kind === "failed" && Date.now() < before.until) throw before.error;
+    const parked = before.kind === "parked" ? before.parked : null;
+    const turn = this.#options.openings.enter(parked === null ? "claim" : "unpark", rank);
+    const opening = turn.come.then(
+      () => this.#tryToOpen(parked?.tenant ?? null, turn, farFromHome),
+      (error: unknown) => {
+        this.#state = before;
+        throw error;
+      },
+    );
+    this.#state = { kind: "opening", opening, turn };
     await opening;
   }
 
-  async #tryToOpen(farFromHome?: FarFromHome): Promise<void> {
+  async #tryToOpen(parked: ParkedTenant | null, turn: Turn, farFromHome?: FarFromHome): Promise<void> {
     try {
-      const tenant = await this.#openFile(farFromHome);
-      this.#state = { kind: "open", tenant };
-      this.#failures = 0;
+      const tenant = await this.#openFile(parked, farFromHome);
+      turn.opened();
+      this.#state = { kind: "open", tenant, turn };
       this.#isWanted = false;
-      this.#lastUsedAt = this.#openedAt = Date.now();
+      this.#users.noteUse(Date.now());
+      this.#backoff.opened(Date.now());
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
+      turn.leave();
+      if (error instanceof ParkedFileLostError) {
+        this.#options.storage.onLocalLoss(this.tenantId, error.message);
+        this.#state = { kind: "closed" };
+        return;
+      }
       if (error instanceof ElsewhereError) {
         // What waits here is done there.
         this.#isWanted = false;
@@ -189,88 +273,69 @@ export class TenantSlot {
         throw error;
       }
       const known = unavailable(this.tenantId, error);
-      const retryMs = Math.min(firstRetryMs * 2 ** this.#failures++, maxRetryMs);
+      const retryMs = this.#backoff.failed();
       this.#state = { kind: "failed", error: known, until: Date.now() + retryMs };
       this.#options.log.error({ err: error, tenant: this.tenantId, retryMs }, "a tenant could not be opened");
       throw known;
     }
   }
 
-  async #openFile(farFromHome?: FarFromHome): Promise<HostedTenant> {
+  async #openFile(parked: ParkedTenant | null, farFromHome?: FarFromHome): Promise<HostedTenant> {
     await this.#leftover?.unregister();
     this.#leftover = null;
     if (this.#ended !== null) throw this.#ended;
     this.#brokenAtOpening = null;
-    const { storage, onReleased: _, ...options } = this.#options;
-    const file = await openTenant(this.tenantId, storage, farFromHome);
-    const tenant: HostedTenant = new HostedTenant(file, {
-      ...options,
+    const tenant = await openHosted(this.tenantId, parked, {
+      ...this.#options,
+      ...(farFromHome === undefined ? {} : { farFromHome }),
       wakes: this.wakes,
+      quarantine: this.#quarantine,
       onBroken: (error) => {
         if (this.#state.kind === "opening") this.#brokenAtOpening ??= error;
         else this.#drop(tenant, error);
       },
+      abandon: (broken, why) => this.#abandon(broken, unavailable(this.tenantId, why)),
     });
-    try {
-      if (!file.followsRelease) await this.#quarantine(tenant);
-      await tenant.runs.open();
-    } catch (error) {
-      await this.#abandon(tenant, unavailable(this.tenantId, error));
-      throw error;
-    }
-    options.log.info({ event: "tenant.opened", tenant: this.tenantId, ...file.report }, "tenant opened");
     return tenant;
   }
 
-  /** Runs that brought their host down again and again are not taken up. */
-  async #quarantine(tenant: HostedTenant): Promise<void> {
-    this.#spentNotes = await quarantineCrashLoops(tenant, this.#crashNotes, this.#options.log);
-  }
-
-  /**
-   * Notes that have led to a pause go when that is durable: a disk that is lost before takes the pause with it, and they
-   * must be there to repeat it. What fails is tried again by the next housekeeping.
-   */
-  async #removeSpentNotes(): Promise<void> {
-    const spent = this.#spentNotes;
-    if (spent.length === 0 || this.open?.file.rounds.isCovered !== true) return;
-    this.#spentNotes = [];
-    try {
-      await this.#crashNotes.remove(spent);
-    } catch {
-      this.#spentNotes = spent;
-    }
-  }
-
-  async #close(graceMs: number): Promise<void> {
-    if (this.#state.kind !== "open") return;
-    const { tenant } = this.#state;
-    const closing = this.#release(tenant, graceMs);
+  /** `work` gives what the slot is afterwards, and does not throw. */
+  async #close(work: () => Promise<SlotState>, turn?: Turn): Promise<void> {
+    const closing = work().then((next) => {
+      this.#state = next;
+      if (next.kind === "parked") this.#options.onParked(this, next.parked.due);
+      turn?.leave();
+    });
     this.#state = { kind: "closing", closing };
     await closing;
-    this.#state = { kind: "closed" };
   }
 
-  async #release(tenant: HostedTenant, graceMs: number): Promise<void> {
+  async #letGo(tenant: HostedTenant, how: string, work: () => Promise<SlotState>): Promise<SlotState> {
     const facts = { tenant: this.tenantId, epoch: tenant.file.epoch };
     try {
-      this.#options.onReleased(await tenant.release(graceMs, () => this.#unused()));
-      this.#options.log.info({ event: "tenant.released", ...facts }, "tenant released");
+      const next = await work();
+      this.#options.log.info({ event: `tenant.${how}`, ...facts }, `tenant ${how}`);
+      return next;
     } catch (error) {
       // Nothing acknowledged is at stake: the claim and the file stay, and the next opening goes on from them.
-      this.#options.log.error({ err: error, ...facts }, "a tenant could not be released; its file is kept");
+      this.#options.log.error({ err: error, ...facts }, `a tenant could not be ${how}; its file is kept`);
       this.#isWanted = true;
       await this.#abandon(tenant, unavailable(this.tenantId, error));
+      return { kind: "closed" };
     }
   }
 
-  /** Those who came before the tenant was to be let go get so long to end. */
-  async #unused(): Promise<void> {
-    if (this.#uses === 0) return;
-    await Promise.race([
-      new Promise<void>((resolve) => (this.#onUnused = resolve)),
-      sleep(usersGraceMs, undefined, { ref: false }),
-    ]);
+  async #releaseParked({ tenant, due }: Parked): Promise<SlotState> {
+    const facts = { tenant: this.tenantId, epoch: tenant.epoch };
+    try {
+      await releaseParked(tenant, this.#options.storage);
+      this.#options.onReleased(due);
+      this.#options.log.info({ event: "tenant.released", ...facts }, "tenant released");
+    } catch (error) {
+      // All of it is durable, and its wake stands: whoever wants it next claims it.
+      this.#options.log.warn({ err: error, ...facts }, "a parked tenant could not be given away");
+    }
+    return { kind: "closed" };
   }
 
   /** The epoch is over for this host; unfinished runs go on in the next one, at once unless that happens again and again. */
@@ -281,18 +346,12 @@ export class TenantSlot {
       "an epoch was given up",
     );
     this.#isWanted = true;
-    const closing = this.#abandon(tenant, why);
-    this.#state = { kind: "closing", closing };
-    void closing.then(() => (this.#state = this.#afterDrop(why)));
-  }
-
-  /** What breaks every epoch, such as a run that cannot be read, would otherwise claim a new one every second. */
-  #afterDrop(why: Error): SlotState {
-    if (Date.now() - this.#openedAt > maxRetryMs) this.#drops = 0;
-    this.#drops += 1;
-    if (this.#drops === 1) return { kind: "closed" };
-    const retryMs = Math.min(firstRetryMs * 2 ** (this.#drops - 2), maxRetryMs);
-    return { kind: "failed", error: unavailable(this.tenantId, why), until: Date.now() + retryMs };
+    void this.#close(async () => {
+      await this.#abandon(tenant, why);
+      const retryMs = this.#backoff.dropped(Date.now());
+      if (retryMs === 0) return { kind: "closed" };
+      return { kind: "failed", error: unavailable(this.tenantId, why), until: Date.now() + retryMs };
+    }, this.#state.turn);
   }
 
   async #abandon(tenant: HostedTenant, why: Error): Promise<void> {
@@ -303,11 +362,4 @@ export class TenantSlot {
       this.#options.log.warn({ err: error, tenant: this.tenantId }, "Litestream did not let go of a file");
     }
   }
-}
-
-function unavailable(tenantId: string, error: unknown): StorageError {
-  if (error instanceof StorageError) return error;
-  return new TenantUnavailableError(`Tenant "${tenantId}" cannot be served: ${(error as Error).message}`, {
-    cause: error,
-  });
 }

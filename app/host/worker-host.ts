@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FarFromHome } from "../storage/claim.ts";
 import { DrainingError, ElsewhereError, TenantUnavailableError, type Holder } from "../storage/errors.ts";
@@ -7,16 +6,23 @@ import { FencedError } from "../storage/host-record.ts";
 import { wakeKey, type Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
+import { GuardedClock } from "./guarded-clock.ts";
+import { IdleWatch } from "./idle-watch.ts";
+import { JumpGuard, systemClocks, type Clocks } from "./jump-guard.ts";
 import { Routes } from "./routes.ts";
-import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
+import { TenantPlaces, type TenantPlacesOptions } from "./tenant-places.ts";
+import { statusOf } from "./tenant-status.ts";
 import { unavailableStatus } from "./unavailable-status.ts";
 import { WakeWatch } from "./wake-watch.ts";
 
-export interface WorkerHostOptions extends Omit<SlotOptions, "onReleased"> {
-  /** A tenant that nobody has used for so long is let go. */
-  readonly idleMs: number;
+export interface WorkerHostOptions extends Omit<TenantPlacesOptions, "clock"> {
   /** Whether the way to a region starts a Machine there, as Fly's proxy does; otherwise one must live. */
   readonly regionsStart: boolean;
+  /** A host that nobody has asked for anything for so long, and that has nothing to do soon, is told to end; null: never. */
+  readonly exitIdleMs: number | null;
+  readonly onIdle: () => void;
+  /** By default the system's. */
+  readonly clocks?: Clocks;
 }
 
 /** Attempts under way get so long to reach their end when the host stops. */
@@ -26,8 +32,6 @@ const freshRouteMs = 10_000;
 const freshRouteOnFlyMs = 2_000;
 /** How long a status page waits for a tenant that is being opened. */
 const statusWaitMs = 3_000;
-/** A write that is not durable after so long shows as late. */
-const lateAfterMs = 5_000;
 /** Beyond this a host says that it is not ready. */
 const unreadyAfterMs = 30_000;
 
@@ -35,10 +39,12 @@ const unreadyAfterMs = 30_000;
 export class WorkerHost implements Host {
   readonly id: string;
   readonly #options: WorkerHostOptions;
-  readonly #slots = new Map<string, TenantSlot>();
+  readonly #places: TenantPlaces;
   readonly #routes: Routes;
   readonly #wakes: WakeWatch;
   readonly #restorePoints: RestorePoints;
+  readonly #jumps: JumpGuard;
+  readonly #idle: IdleWatch | null;
   readonly #housekeeping: NodeJS.Timeout;
   readonly #stopListening: () => void;
   #state: "serving" | "draining" | "fenced" = "serving";
@@ -47,6 +53,26 @@ export class WorkerHost implements Host {
     this.#options = options;
     const { storage, log } = options;
     this.id = storage.hostRecord.identity.id;
+    const clocks = options.clocks ?? systemClocks;
+    const clock = new GuardedClock(() => this.#jumps.check());
+    this.#jumps = new JumpGuard(
+      clocks,
+      () => storage.hostRecord.proof(),
+      () => {
+        log.warn({ event: "clock.jumped" }, "the clock has jumped; this host has proved itself since");
+        clock.jumped();
+      },
+    );
+    this.#places = new TenantPlaces({ ...options, clock }, (tenantId, due) =>
+      this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due }),
+    );
+    const { exitIdleMs, onIdle } = options;
+    const { store } = storage;
+    const nextDue = (): number => this.#places.nextDue();
+    this.#idle =
+      exitIdleMs === null
+        ? null
+        : new IdleWatch({ exitIdleMs, hostId: this.id, store, clocks, nextDue, onIdle });
     this.#wakes = new WakeWatch({ store: storage.store, log, wake: (wake) => this.#wake(wake) });
     this.#routes = new Routes(storage.peers, {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
@@ -67,15 +93,19 @@ export class WorkerHost implements Host {
     arrived: Arrived = "first",
   ): Promise<T> {
     if (this.#state !== "serving") throw new DrainingError();
-    const slot = this.#slot(tenantId);
-    const known = arrived === "first" && slot.open === null ? this.#routes.of(tenantId) : null;
-    if (known !== null) throw new ElsewhereError(tenantId, known);
+    const answered = this.#idle?.request();
     try {
-      return await slot.use(work, this.#farFromHome(arrived));
+      await this.#jumps.check();
+      const slot = this.#places.slot(tenantId);
+      const known = arrived === "first" && !slot.isHere ? this.#routes.of(tenantId) : null;
+      if (known !== null) throw new ElsewhereError(tenantId, known);
+      return await slot.use(work, { farFromHome: this.#farFromHome(arrived) });
     } catch (error) {
       if (error instanceof ElsewhereError && error.why === "holder" && error.holder !== null)
         this.#routes.note(tenantId, error.holder);
       throw this.#restorePoints.explain(tenantId, error);
+    } finally {
+      answered?.();
     }
   }
 
@@ -84,7 +114,10 @@ export class WorkerHost implements Host {
     const late = sleep(statusWaitMs, undefined, { signal: waiting.signal }).then(() =>
       unavailableStatus(tenantId, "It is still being opened."),
     );
-    const told = this.use(tenantId, (tenant) => this.#statusOf(tenant as HostedTenant), arrived);
+    const { hostRecord } = this.#options.storage;
+    const tell = (tenant: Tenant): Promise<TenantStatus> =>
+      statusOf(tenant as HostedTenant, { hostId: this.id, trouble: hostRecord.trouble });
+    const told = this.use(tenantId, tell, arrived);
     try {
       return await Promise.race([told, late]);
     } catch (error) {
@@ -136,20 +169,35 @@ export class WorkerHost implements Host {
     return oldest.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...oldest));
   }
 
+  parkedTenants(): number {
+    return this.#places.parked;
+  }
+
+  /** Openings that wait for their turn. */
+  waitingOpenings(): number {
+    return this.#places.waiting;
+  }
+
+  /** Files that were deleted because the disk's bound was reached. */
+  evictions(): number {
+    return this.#places.evictions;
+  }
+
   /** How many tenants could not be opened the last time that was tried. */
   unavailableTenants(): number {
-    return [...this.#slots.values()].filter(({ hasFailed }) => hasFailed).length;
+    return this.#places.unavailable;
   }
 
   openTenants(): readonly HostedTenant[] {
-    return [...this.#slots.values()].flatMap(({ open }) => open ?? []);
+    return this.#places.open();
   }
 
   /** Opens, one after the other, the tenants that an earlier life of this host left, so that what it had not shipped is. */
   async takeUp(tenantIds: readonly string[]): Promise<void> {
     for (const tenantId of tenantIds) {
       if (this.#state !== "serving") return;
-      await this.#slot(tenantId)
+      await this.#places
+        .slot(tenantId)
         .look()
         .catch((error: unknown) => {
           if (error instanceof ElsewhereError) return;
@@ -166,15 +214,14 @@ export class WorkerHost implements Host {
     this.#stopHousekeeping();
     this.#routes.stop();
     const { hostRecord } = this.#options.storage;
-    const slots = [...this.#slots.values()];
     // Side by side: a store that does not answer must not take the time that attempts have to reach their end.
-    await Promise.all([
+    const [mayRetire] = await Promise.all([
+      this.#places.end(drainGraceMs),
       hostRecord.drain(),
       this.#wakes.stop(),
-      ...slots.map((slot) => slot.end(drainGraceMs)),
     ]);
     // One that keeps a tenant must not give up its record: whoever takes that tenant over fences it first.
-    if (slots.every(({ keepsClaim }) => !keepsClaim)) await hostRecord.retire();
+    if (mayRetire) await hostRecord.retire();
     else await hostRecord.stop();
   }
 
@@ -184,13 +231,15 @@ export class WorkerHost implements Host {
     this.#stopHousekeeping();
     this.#routes.stop();
     void this.#wakes.stop();
-    for (const slot of this.#slots.values()) slot.fence(new DrainingError(new FencedError().message));
+    this.#places.fence(new DrainingError(new FencedError().message));
   }
 
   /** Whoever has the tenant of a wake, and lives, looks after it; when that host is lost, its wakes are looked at again. */
   async #wake({ tenantId, key }: Wake): Promise<void> {
     if (this.#state !== "serving") throw new DrainingError();
-    const slot = this.#slot(tenantId);
+    const later = this.#places.dueLater(tenantId, key);
+    if (later !== null) return this.#wakes.expect({ tenantId, key, at: later });
+    const slot = this.#places.slot(tenantId);
     slot.wakes.adopt(key);
     try {
       await slot.look();
@@ -205,23 +254,10 @@ export class WorkerHost implements Host {
     return this.#options.regionsStart ? "never" : "unless-served";
   }
 
-  #slot(tenantId: string): TenantSlot {
-    const known = this.#slots.get(tenantId);
-    if (known !== undefined) return known;
-    const onReleased = (due: number | null): void => {
-      if (due !== null) this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due });
-    };
-    const slot = new TenantSlot(tenantId, { ...this.#options, onReleased });
-    this.#slots.set(tenantId, slot);
-    return slot;
-  }
-
   #keepHouse(): void {
-    for (const [tenantId, slot] of this.#slots) {
-      if (slot.isForgettable) this.#slots.delete(tenantId);
-      slot.open?.ensureWake().catch(() => {});
-      slot.keepHouse(this.#options.idleMs).catch(() => {});
-    }
+    this.#places.keepHouse();
+    this.#jumps.check()?.catch(() => {});
+    void this.#idle?.look();
   }
 
   #stopHousekeeping(): void {
@@ -240,40 +276,4 @@ export class WorkerHost implements Host {
       });
     }
   }
-
-  async #statusOf(tenant: HostedTenant): Promise<TenantStatus> {
-    const { file } = tenant;
-    const { rounds } = file;
-    const error = rounds.lastError ?? this.#options.storage.hostRecord.trouble;
-    const oldest = rounds.oldestUndurableAt;
-    const late = oldest !== null && Date.now() - oldest > lateAfterMs;
-    return {
-      id: tenant.id,
-      state: "open",
-      reason: null,
-      epoch: file.epoch,
-      host: this.id,
-      region: file.region,
-      sizeBytes: await sizeOf(file.path),
-      runs: await tenant.journal.countRunsByStatus(),
-      restorePoint: null,
-      replication: {
-        state: error !== null ? "failing" : late ? "late" : "ok",
-        oldestUndurableAt: oldest,
-        lastDurableAt: rounds.lastPassedAt,
-        error,
-      },
-    };
-  }
-}
-
-/** Of the database and of what its WAL holds beside it. */
-async function sizeOf(path: string): Promise<number> {
-  const sizes = [path, `${path}-wal`].map((part) =>
-    stat(part).then(
-      ({ size }) => size,
-      () => 0,
-    ),
-  );
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }

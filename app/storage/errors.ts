@@ -123,3 +123,11 @@ export function databaseTrouble(tenantId: string, error: unknown): unknown {
     cause: error,
   });
 }
+
+/** Whatever keeps a tenant from being served, as an error that its clients are told. */
+export function unavailable(tenantId: string, error: unknown): StorageError {
+  if (error instanceof StorageError) return error;
+  return new TenantUnavailableError(`Tenant "${tenantId}" cannot be served: ${(error as Error).message}`, {
+    cause: error,
+  });
+}

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { OpeningQueue } from "../../app/host/opening-queue.ts";
 import { TenantSlot } from "../../app/host/tenant-slot.ts";
 import { DrainingError } from "../../app/storage/errors.ts";
 import { TenantWorkspace } from "../support/storage.ts";
@@ -13,6 +14,17 @@ beforeEach(async () => {
     durability: "replicated",
     log: workspace.stores.log,
     storage: await workspace.ports(),
+    openings: new OpeningQueue(
+      {
+        places: 10,
+        atOnce: { claim: 10, unpark: 10 },
+        maxWaiting: 10,
+        maxWaitMs: { client: 10_000, background: 10_000 },
+      },
+      () => {},
+    ),
+    onUnused: () => {},
+    onParked: () => {},
     onReleased: () => {},
   });
 });

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import type { Agent, RunContext } from "../../app/engine/agent.ts";
 import type { Durability } from "../../app/engine/journal.ts";
 import { HostedTenant } from "../../app/host/hosted-tenant.ts";
+import { systemClocks, type Clocks } from "../../app/host/jump-guard.ts";
 import { WorkerHost } from "../../app/host/worker-host.ts";
 import type { OwnHostRecord } from "../../app/storage/host-record.ts";
 import type { StoragePorts } from "../../app/storage/open-tenant.ts";
@@ -11,6 +12,13 @@ import { TenantWorkspace, writeFact } from "./storage.ts";
 
 export interface HostOptions {
   readonly idleMs?: number;
+  /** As soon as it is parked, unless it is given. */
+  readonly releaseMs?: number;
+  readonly maxOpen?: number;
+  readonly maxDiskBytes?: number;
+  readonly exitIdleMs?: number;
+  readonly onIdle?: () => void;
+  readonly clocks?: Clocks;
   readonly durability?: Durability;
   readonly agents?: readonly Agent[];
   readonly storage?: Partial<StoragePorts>;
@@ -37,13 +45,30 @@ export class HostWorkspace {
     return this.tenants.stores.log;
   }
 
-  async host({ idleMs, durability, agents, storage }: HostOptions = {}): Promise<WorkerHost> {
+  async host({
+    idleMs,
+    releaseMs,
+    maxOpen,
+    maxDiskBytes,
+    exitIdleMs,
+    onIdle,
+    clocks,
+    durability,
+    agents,
+    storage,
+  }: HostOptions = {}): Promise<WorkerHost> {
     const ports = await this.tenants.ports(storage);
     const host = new WorkerHost({
       agents: new Map((agents ?? []).map((agent) => [agent.id, agent])),
       durability: durability ?? "replicated",
       idleMs: idleMs ?? 600_000,
       regionsStart: false,
+      releaseMs: releaseMs ?? 0,
+      maxOpen: maxOpen ?? 100,
+      maxDiskBytes: maxDiskBytes ?? null,
+      exitIdleMs: exitIdleMs ?? null,
+      onIdle: onIdle ?? (() => {}),
+      clocks: clocks ?? systemClocks,
       log: this.log,
       storage: ports,
     });

@@ -1,0 +1,92 @@
+import type { Parked } from "./hosted-tenant.ts";
+import type { TenantSlot } from "./tenant-slot.ts";
+
+/** So many may be parked; of more, those that nobody has used for longest are given away. */
+const maxParked = 20_000;
+/** Releases under way at a time; each is one write to the store. */
+const releasesAtOnce = { always: 8, draining: 32 } as const;
+
+export interface ParkedTenantsOptions {
+  /** A parked tenant that nobody has used for so long is given away. */
+  readonly releaseMs: number;
+  /** The slot of a tenant, which takes it from here. */
+  readonly slotOf: (tenantId: string) => TenantSlot;
+  /** Whether the store takes writes, as far as is known. */
+  readonly isStoreUp: () => boolean;
+}
+
+interface Entry {
+  readonly parked: Parked;
+  /** Epoch milliseconds. */
+  readonly since: number;
+}
+
+/** The tenants that are this host's and that nobody uses, least recently used first: nothing here looks at them all. */
+export class ParkedTenants {
+  readonly #options: ParkedTenantsOptions;
+  /** In the order in which they were parked, so that those who are to go come first. */
+  readonly #entries = new Map<string, Entry>();
+  #releasing = 0;
+
+  constructor(options: ParkedTenantsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  add(tenantId: string, parked: Parked, now: number): void {
+    this.#entries.set(tenantId, { parked, since: now });
+  }
+
+  get(tenantId: string): Parked | undefined {
+    return this.#entries.get(tenantId)?.parked;
+  }
+
+  take(tenantId: string): Parked | null {
+    const entry = this.#entries.get(tenantId);
+    this.#entries.delete(tenantId);
+    return entry?.parked ?? null;
+  }
+
+  /** The tenant that nobody has used for longest. */
+  oldest(): string | undefined {
+    const [tenantId] = this.#entries.keys();
+    return tenantId;
+  }
+
+  /** When the next of their unfinished runs are due; looks at them all. Epoch milliseconds. */
+  nextDue(): number {
+    let next = Infinity;
+    for (const { parked } of this.#entries.values()) next = Math.min(next, parked.due ?? Infinity);
+    return next;
+  }
+
+  /** Gives away those whose time has come, and those beyond the bound. */
+  keepHouse(now: number): void {
+    while (this.#releasing < releasesAtOnce.always && this.#options.isStoreUp()) {
+      const [first] = this.#entries;
+      if (first === undefined) return;
+      const [tenantId, { since }] = first;
+      if (this.#entries.size <= maxParked && now - since < this.#options.releaseMs) return;
+      this.#releasing += 1;
+      void this.#options
+        .slotOf(tenantId)
+        .release()
+        .finally(() => {
+          this.#releasing -= 1;
+          this.keepHouse(now);
+        });
+    }
+  }
+
+  /** Gives all of them away, for good. What the store does not take keeps its claim. */
+  async end(): Promise<void> {
+    const endSome = async (): Promise<void> => {
+      for (let tenantId = this.oldest(); tenantId !== undefined; tenantId = this.oldest())
+        await this.#options.slotOf(tenantId).end(0);
+    };
+    await Promise.all(Array.from({ length: releasesAtOnce.draining }, endSome));
+  }
+}
