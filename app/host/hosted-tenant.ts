@@ -8,8 +8,7 @@ import type { Durability } from "../engine/journal.ts";
 import type { EngineLog } from "../engine/log.ts";
 import { NotDurableError, StorageError } from "../storage/errors.ts";
 import { SqliteJournal } from "../storage/journal.ts";
-import type { LocalFiles } from "../storage/local-files.ts";
-import type { OpenTenant } from "../storage/open-tenant.ts";
+import type { OpenTenant, StoragePorts } from "../storage/open-tenant.ts";
 import { parkTenant, type ParkedTenant } from "../storage/park.ts";
 import { RecordChangedError } from "../storage/records.ts";
 import { VoidRegistrationError } from "../storage/replica.ts";
@@ -108,12 +107,12 @@ export class HostedTenant implements Tenant {
   }
 
   /** As `release`, but the tenant stays this host's. Throws if it cannot be parked. */
-  async park(files: LocalFiles, unused: () => Promise<void>): Promise<Parked> {
+  async park(storage: StoragePorts, unused: () => Promise<void>): Promise<Parked> {
     const left = await this.runs.stop(0);
     await unused();
     await this.journal.flush();
     const due = left.running > 0 ? Date.now() : left.nextWakeAt;
-    const tenant = await parkTenant(this.file, files, () => this.#options.wakes.settle(due));
+    const tenant = await parkTenant(this.file, storage, () => this.#options.wakes.settle(due));
     this.#close();
     return { tenant, due };
   }

@@ -164,9 +164,9 @@ export class TenantSlot {
     );
     if (isUsed) return this.#users.noteUse(Date.now());
     if (this.open !== tenant) return;
-    const { files } = this.#options.storage;
+    const { storage } = this.#options;
     const parked = async (): Promise<SlotState> => {
-      return { kind: "parked", parked: await tenant.park(files, () => this.#users.gone(usersGraceMs)) };
+      return { kind: "parked", parked: await tenant.park(storage, () => this.#users.gone(usersGraceMs)) };
     };
     await this.#close(() => this.#letGo(tenant, "parked", parked), turn);
   }

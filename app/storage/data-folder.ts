@@ -12,6 +12,8 @@ const epochNote = z.object({
   from: z.object({ epoch: z.number(), txid: z.number().nullable() }),
   /** Set by a release: the store holds all that the file holds, at this txid of its epoch (null: nothing was written). */
   released: z.object({ txid: z.number().nullable() }).nullable(),
+  /** Set while the file is parked: the store holds all that it holds, and the tenant was not given away. */
+  parked: z.literal(true).optional(),
 });
 export type EpochNote = Readonly<z.infer<typeof epochNote>>;
 
@@ -72,7 +74,7 @@ export async function newestLocalEpoch(
   return undefined;
 }
 
-/** Tenants with a file that was not released: an earlier life was ended while it had them, perhaps before it had shipped all. */
+/** Tenants with a file that an earlier life had open when it was ended, perhaps before it had shipped all. */
 export async function unreleasedTenants(dataFolder: string): Promise<readonly string[]> {
   const entries = await readdir(dataFolder, { withFileTypes: true });
   const tenants: string[] = [];
@@ -80,7 +82,7 @@ export async function unreleasedTenants(dataFolder: string): Promise<readonly st
     // A volume has folders of its own, such as lost+found, which this process may not even read.
     if (!entry.isDirectory() || !/^[a-z0-9-]+$/.test(entry.name)) continue;
     const newest = await newestLocalEpoch(dataFolder, entry.name);
-    if (newest?.note.released === null) tenants.push(entry.name);
+    if (newest?.note.released === null && newest.note.parked !== true) tenants.push(entry.name);
   }
   return tenants;
 }

@@ -1,6 +1,5 @@
 import type { Codec } from "./codec.ts";
 import { TenantUnavailableError } from "./errors.ts";
-import type { LocalFiles } from "./local-files.ts";
 import { connectFile, snapshotOf, type OpenTenant, type StoragePorts } from "./open-tenant.ts";
 import { OwnedRecord } from "./owned-record.ts";
 import type { ParkedFile } from "./parked-file.ts";
@@ -35,7 +34,7 @@ export class ParkedFileLostError extends Error {
  */
 export async function parkTenant(
   tenant: OpenTenant,
-  files: LocalFiles,
+  { files, bootId }: Pick<StoragePorts, "files" | "bootId">,
   beforeParking: () => Promise<void>,
 ): Promise<ParkedTenant> {
   const { id, epoch, codec, rounds, record } = tenant;
@@ -51,8 +50,9 @@ export async function parkTenant(
   } finally {
     hold.release();
   }
-  const { value, etag } = record.versioned;
   const { from } = tenant.report;
+  await files.writeNote(id, epoch, { bootId, from, released: null, parked: true });
+  const { value, etag } = record.versioned;
   return { id, epoch, record: JSON.stringify(value), etag, codec, from, txid: rounds.lastTxid, file };
 }
 
@@ -67,6 +67,8 @@ export async function unparkTenant(parked: ParkedTenant, ports: StoragePorts): P
   const path = ports.files.path(id, epoch);
   const loss = await ports.files.takeBack(path, parked.file);
   if (loss !== null) throw new ParkedFileLostError(loss);
+  // From here on it may hold what the store does not.
+  await ports.files.writeNote(id, epoch, { bootId: ports.bootId, from, released: null });
   const opened = await connectFile({ path, tenantId: id }, ports);
   const report = { epoch, source: "parked", from, restoreMs: 0, openMs: ports.now() - startedAt } as const;
   const record = recordOf(parked, ports);

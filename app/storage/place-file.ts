@@ -130,7 +130,7 @@ async function keepLocal(
   const from = marked && !wasCutOff ? { epoch: local.epoch, txid: released?.txid ?? null } : local.note.from;
   await files.writeNote(tenantId, local.epoch, { bootId, from, released: null });
   await files.keep(tenantId, { from: local.epoch, to: epoch });
-  return { from, durable: released !== null };
+  return { from, durable: released !== null || local.note.parked === true };
 }
 
 function newestMarked(record: TenantRecord | undefined): LineageEntry | undefined {

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { unreleasedTenants } from "../../app/storage/data-folder.ts";
 import { superviseLitestream, type Litestream } from "../../app/storage/litestream.ts";
 import { openTenant, type OpenTenant, type StoragePorts } from "../../app/storage/open-tenant.ts";
 import {
@@ -46,7 +47,7 @@ async function write(tenant: OpenTenant, fact: string): Promise<void> {
 }
 
 function park(tenant: OpenTenant): Promise<ParkedTenant> {
-  return parkTenant(tenant, ports.files, async () => {});
+  return parkTenant(tenant, ports, async () => {});
 }
 
 /** What another life of the host finds when nothing is left of the tenant here. */
@@ -187,6 +188,24 @@ test("what a parked tenant's host had not given away when it was killed is there
   await park(first);
   const next = workspace.keep(await openTenant(id, await workspace.ports()));
   expect([next.epoch, next.report.source, await readFacts(next)]).toEqual([2, "local", ["a"]]);
+});
+
+test("the next life of a killed host need not look after what was parked, and must after what was open again", async () => {
+  const first = await open();
+  await write(first, "a");
+  const parked = await park(first);
+  expect(await unreleasedTenants(workspace.dataFolder)).not.toContain(id);
+  const second = await unpark(parked);
+  expect(await unreleasedTenants(workspace.dataFolder)).toContain(id);
+  await park(second);
+  const next = workspace.keep(await openTenant(id, await workspace.ports()));
+  expect([next.report.source, next.rounds.isCovered, next.replica.wasRegistered]).toEqual([
+    "local",
+    true,
+    false,
+  ]);
+  await write(next, "b");
+  expect(await restored()).toEqual(["a", "b"]);
 });
 
 test("a parked file is whole for whoever reads it from outside, and stays so when it is released", async () => {
