@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
 import { storeEnvironment, WorkerPlace } from "../support/worker.ts";
 import { runDrill, type DrillReport, type Round } from "./drill/drill.ts";
+import type { Violation } from "./drill/ledger.ts";
 import { seed } from "./drill/seed.ts";
 
 const rounds = Number(process.env["DRILL_ROUNDS"] ?? 20);
@@ -52,11 +53,16 @@ test("the same drill finds lost writes behind a gate that resolves at once", asy
     // epoch nothing was shipped is an error as a whole, and shows no single write as lost.
     loadMs: { min: 1_500, max: 2_500 },
     shortLives: false,
+    endsAt: isLoss,
   });
   show(report);
-  const lost = report.violations.filter(({ kind }) => kind.startsWith("lost-"));
+  const lost = report.violations.filter(isLoss);
   expect(lost.length, replay(report)).toBeGreaterThan(0);
 }, 240_000);
+
+function isLoss({ kind }: Violation): boolean {
+  return kind.startsWith("lost-");
+}
 
 function replay({ rounds: done }: DrillReport): string {
   return `play the round again by DRILL_SEED=${seed + Math.max(0, done.length - 1)} DRILL_ROUNDS=1`;
