@@ -101,10 +101,15 @@ export async function isRunning(pid: number): Promise<boolean> {
 }
 
 /** Waits for what another process is to bring about. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000;
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  withinMs = 20_000,
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
   while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`This did not come true within 20 s: ${what}`);
+    if (performance.now() > deadline)
+      throw new Error(`This did not come true within ${withinMs} ms: ${what}`);
     await sleep(20);
   }
 }
