@@ -4,6 +4,7 @@ import { type ObjectStore, StoreUnavailableError } from "./object-store.ts";
 import type { Peers } from "./peers.ts";
 import {
   freshNonce,
+  newestMarked,
   putRecord,
   readTenantRecord,
   RecordChangedError,
@@ -170,11 +171,11 @@ function worthKeeping(
   lineage: TenantRecord["lineage"],
   { machine, localEpoch }: { readonly machine: string; readonly localEpoch: number | null },
 ): TenantRecord["lineage"] {
-  const newestMarked = lineage.findLast(({ from }) => from !== null)?.epoch ?? 0;
+  const marked = newestMarked({ lineage })?.epoch ?? 0;
   return lineage.filter(
     (entry) =>
       entry.from !== null ||
-      (entry.epoch > newestMarked && (entry.machine !== machine || entry.epoch === localEpoch)),
+      (entry.epoch > marked && (entry.machine !== machine || entry.epoch === localEpoch)),
   );
 }
 

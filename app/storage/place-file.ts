@@ -2,7 +2,7 @@ import type { Claim } from "./claim.ts";
 import type { LocalEpoch } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
 import type { LocalFiles } from "./local-files.ts";
-import type { LineageEntry, TenantRecord } from "./records.ts";
+import { newestMarked, type LineageEntry, type TenantRecord } from "./records.ts";
 import { currentSnapshot, type Snapshot } from "./snapshot.ts";
 
 export interface PlacePorts {
@@ -60,7 +60,7 @@ export async function placeFile(claim: Claim, ports: PlacePorts): Promise<Placed
   }
   // What stands in the epoch's own folder came from another store, or from this one before it was set back.
   await files.discard(tenantId, epoch);
-  const marked = newestMarked(claim.before);
+  const marked = claim.before && newestMarked(claim.before);
   const placed =
     marked === undefined ? await placeNothing(claim, ports) : await placeMarked(claim, marked, ports);
   // Only now: while nothing better stands in their place, they may be all that is left.
@@ -131,10 +131,6 @@ async function keepLocal(
   await files.writeNote(tenantId, local.epoch, { bootId, from, released: null });
   await files.keep(tenantId, { from: local.epoch, to: epoch });
   return { from, durable: released !== null || local.note.parked === true };
-}
-
-function newestMarked(record: TenantRecord | undefined): LineageEntry | undefined {
-  return record?.lineage.findLast(({ from }) => from !== null);
 }
 
 /**

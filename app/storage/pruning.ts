@@ -1,6 +1,6 @@
 import type { ObjectStore } from "./object-store.ts";
 import type { OwnedRecord } from "./owned-record.ts";
-import type { LineageEntry, TenantRecord } from "./records.ts";
+import { newestMarked, type LineageEntry, type TenantRecord } from "./records.ts";
 import { snapshotsPrefix } from "./snapshot.ts";
 
 /** Objects deleted in one pass; what is left goes in the next one. */
@@ -85,10 +85,6 @@ function epochIn(key: string, prefix: string): number | undefined {
 /** Also of a form that this code does not know: whoever wrote it will ask for it. */
 function nameOf(snapshot: unknown): unknown {
   return typeof snapshot === "object" && snapshot !== null && "key" in snapshot ? snapshot.key : undefined;
-}
-
-function newestMarked({ lineage }: TenantRecord): LineageEntry | undefined {
-  return lineage.findLast(({ from }) => from !== null);
 }
 
 /** Ends early when the tenant is let go: its next owner carries on. */

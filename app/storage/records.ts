@@ -51,6 +51,11 @@ const tenantRecord = z.looseObject({
 });
 export type TenantRecord = Readonly<z.infer<typeof tenantRecord>>;
 
+/** The epoch whose replica is the tenant's history; undefined if nothing was ever acknowledged. */
+export function newestMarked({ lineage }: Pick<TenantRecord, "lineage">): LineageEntry | undefined {
+  return lineage.findLast(({ from }) => from !== null);
+}
+
 export interface Versioned<Value> {
   readonly value: Value;
   readonly etag: string;

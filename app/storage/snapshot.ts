@@ -4,7 +4,7 @@ import * as z from "zod";
 import type { Codec } from "./codec.ts";
 import type { LocalFiles } from "./local-files.ts";
 import type { ObjectStore } from "./object-store.ts";
-import type { TenantRecord } from "./records.ts";
+import { newestMarked, type TenantRecord } from "./records.ts";
 import { Turns } from "./turns.ts";
 
 /** A larger one is not put: its GET alone would take as long as Litestream's listings. */
@@ -83,9 +83,10 @@ async function putSnapshot(
  * The snapshot that a record names, if it is all that the tenant has: of its newest marked epoch, as that was closed. A
  * string says why one that is named may not be used; undefined: there is none.
  */
-export function currentSnapshot({ snapshot, lineage }: TenantRecord): Snapshot | string | undefined {
+export function currentSnapshot(record: TenantRecord): Snapshot | string | undefined {
+  const { snapshot } = record;
   if (snapshot === undefined || snapshot === null) return undefined;
-  const newest = lineage.findLast(({ from }) => from !== null);
+  const newest = newestMarked(record);
   const parsed = parseSnapshot(snapshot);
   if (parsed === null) return "its form is not known to this code";
   const { epoch, txid } = parsed;
