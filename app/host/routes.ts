@@ -63,11 +63,7 @@ export class Routes {
   /** Some host that lives; null if none does. Throws StoreUnavailableError. */
   async any(): Promise<Holder | null> {
     if (this.#any === null || performance.now() >= this.#any.until) {
-      const holder = this.#peers.live().then(([first]) => {
-        if (first === undefined) return null;
-        const { machine, address, region } = first.record;
-        return { hostId: first.hostId, machine, address, region };
-      });
+      const holder = this.#peers.live().then(([first]) => first ?? null);
       this.#any = { holder, until: performance.now() + anyFreshForMs };
     }
     return await this.#any.holder;

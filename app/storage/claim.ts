@@ -1,7 +1,7 @@
-import { ElsewhereError, TenantUnavailableError, type Holder } from "./errors.ts";
+import { ElsewhereError, TenantUnavailableError } from "./errors.ts";
 import { fenceHost } from "./host-record.ts";
 import { type ObjectStore, StoreUnavailableError } from "./object-store.ts";
-import type { Peers } from "./peers.ts";
+import { holderOf, type Peers } from "./peers.ts";
 import {
   freshNonce,
   newestMarked,
@@ -10,7 +10,6 @@ import {
   RecordChangedError,
   tenantKey,
   UnreadableRecordError,
-  type HostRecord,
   type TenantRecord,
   type Versioned,
 } from "./records.ts";
@@ -103,9 +102,8 @@ async function assertFree(
 ): Promise<void> {
   if (host !== null && host !== claimer.hostId) await takeFrom(store, tenantId, host, claimer);
   if (host === claimer.hostId || region === claimer.region || claimer.farFromHome === "always") return;
-  const served = (await claimer.peers.live()).find(({ record }) => record.region === region);
-  if (served !== undefined)
-    throw new ElsewhereError(tenantId, holderOf(served.hostId, served.record), "region");
+  const served = (await claimer.peers.live()).find((peer) => peer.region === region);
+  if (served !== undefined) throw new ElsewhereError(tenantId, served, "region");
   if (claimer.farFromHome === "never") throw new ElsewhereError(tenantId, { region }, "region");
 }
 
@@ -141,10 +139,6 @@ async function whatCameBetween(
   const peer = await peers.look(holder).catch(() => undefined);
   const isElsewhere = peer?.kind === "live" && peer.record.machine !== machine;
   return isElsewhere ? new ElsewhereError(tenantId, holderOf(holder, peer.record)) : error;
-}
-
-function holderOf(hostId: string, { machine, address, region }: HostRecord): Holder {
-  return { hostId, machine, address, region };
 }
 
 function nextEpoch(

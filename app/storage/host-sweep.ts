@@ -2,7 +2,7 @@ import type { HostClock } from "./host-clock.ts";
 import { fenceHost } from "./host-record.ts";
 import type { ObjectStore } from "./object-store.ts";
 import type { Peers } from "./peers.ts";
-import { hostKey, hostsPrefix, readHostRecord, UnreadableRecordError, type HostRecord } from "./records.ts";
+import { hostKey, listHosts, readHostRecord, UnreadableRecordError, type HostRecord } from "./records.ts";
 
 const hourMs = 60 * 60_000;
 const dayMs = 24 * hourMs;
@@ -62,7 +62,7 @@ export class HostSweep {
     const { store, ownId, clock } = this.#options;
     const dayAgo = clock.now() - dayMs;
     const silent: string[] = [];
-    for (const hostId of someOf(await hostIds(store))) {
+    for (const hostId of someOf(await listHosts(store))) {
       if (this.#stopping.signal.aborted) return;
       if (hostId === ownId) continue;
       const record = await readKnown(store, hostId);
@@ -90,11 +90,6 @@ export class HostSweep {
     if (await fenceHost(store, hostId, { value: peer.record, etag: peer.etag }, clock.now()))
       log.info({ event: "host.ended", host: hostId }, "a host that is gone was fenced");
   }
-}
-
-async function hostIds(store: ObjectStore): Promise<string[]> {
-  const keys = await store.list(hostsPrefix);
-  return keys.map((key) => key.slice(hostsPrefix.length).replace(/\.json$/, ""));
 }
 
 /** A record that this code cannot read is left to code that can. */

@@ -1,7 +1,8 @@
+import type { Holder } from "./errors.ts";
 import type { HostClock } from "./host-clock.ts";
 import { beatsPerTtl } from "./host-record.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { hostsPrefix, readHostRecord, type HostRecord } from "./records.ts";
+import { listHosts, readHostRecord, type HostRecord } from "./records.ts";
 
 /** What this host knows of another one. `stale`: it is worth trying to fence it. Fencing is safe at any time. */
 export type Peer =
@@ -73,16 +74,15 @@ export class Peers {
   }
 
   /** Hosts whose records say that they live and that are not stale, this one left out. Throws StoreUnavailableError. */
-  async live(): Promise<readonly { readonly hostId: string; readonly record: HostRecord }[]> {
-    const keys = await this.#store.list(hostsPrefix);
-    const ids = keys.map((key) => key.slice(hostsPrefix.length).replace(/\.json$/, ""));
-    for (const hostId of this.#ended) if (!ids.includes(hostId)) this.#ended.delete(hostId);
-    const waiting = ids.filter((id) => id !== this.#ownId && !this.#ended.has(id));
-    const found: { readonly hostId: string; readonly record: HostRecord }[] = [];
+  async live(): Promise<readonly Holder[]> {
+    const known = new Set(await listHosts(this.#store));
+    for (const hostId of this.#ended) if (!known.has(hostId)) this.#ended.delete(hostId);
+    const waiting = [...known].filter((id) => id !== this.#ownId && !this.#ended.has(id));
+    const found: Holder[] = [];
     const readSome = async (): Promise<void> => {
       for (let hostId = waiting.shift(); hostId !== undefined; hostId = waiting.shift()) {
         const peer = await this.look(hostId);
-        if (peer.kind === "live" && peer.record.state === "live") found.push({ hostId, record: peer.record });
+        if (peer.kind === "live" && peer.record.state === "live") found.push(holderOf(hostId, peer.record));
       }
     };
     await Promise.all(Array.from({ length: readAtOnce }, readSome));
@@ -125,6 +125,11 @@ export class Peers {
       }
     });
   }
+}
+
+/** Where a host is, as others are told. */
+export function holderOf(hostId: string, { machine, address, region }: HostRecord): Holder {
+  return { hostId, machine, address, region };
 }
 
 /** For how long a record may stand unchanged. A host that is draining is busy with what it lets go: it gets its whole ttl. */

@@ -75,10 +75,16 @@ export class UnreadableRecordError extends Error {
   }
 }
 
-export const hostsPrefix = "hosts/";
+const hostsPrefix = "hosts/";
 
 export function hostKey(hostId: string): string {
   return `${hostsPrefix}${hostId}.json`;
+}
+
+/** Of every host that has a record, this one too. Throws StoreUnavailableError. */
+export async function listHosts(store: ObjectStore): Promise<readonly string[]> {
+  const keys = await store.list(hostsPrefix);
+  return keys.map((key) => key.slice(hostsPrefix.length).replace(/\.json$/, ""));
 }
 
 export function tenantKey(tenantId: string): string {
