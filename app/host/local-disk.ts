@@ -34,11 +34,6 @@ export class LocalDisk {
     return this.#evictions;
   }
 
-  /** Bytes of the files that are not open. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** Counts what an earlier life of this host left. */
   async scan(): Promise<void> {
     for (const tenantId of await localTenants(this.#options.dataFolder)) {
@@ -59,7 +54,7 @@ export class LocalDisk {
     await this.keep();
   }
 
-  /** The tenant is being opened, or its file is gone. */
+  /** The tenant is open, or its file is gone. */
   taken(tenantId: string): void {
     this.#bytes -= (this.#released.get(tenantId) ?? 0) + (this.#parked.get(tenantId) ?? 0);
     this.#released.delete(tenantId);

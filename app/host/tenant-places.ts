@@ -17,7 +17,7 @@ const diskEveryMs = 10_000;
 
 export interface TenantPlacesOptions extends Omit<
   SlotOptions,
-  "openings" | "onUnused" | "onParked" | "onReleased"
+  "openings" | "onUnused" | "onOpened" | "onParked" | "onReleased"
 > {
   /** A tenant that nobody has used for so long is parked. */
   readonly idleMs: number;
@@ -84,6 +84,11 @@ export class TenantPlaces {
     return [...this.#slots.values()].flatMap(({ open }) => open ?? []);
   }
 
+  /** Whether the tenant is this host's, open or parked. */
+  isHere(tenantId: string): boolean {
+    return this.#parked.get(tenantId) !== undefined || this.#slots.get(tenantId)?.isHere === true;
+  }
+
   /** The tenant's slot; a tenant that is parked is there from now on. */
   slot(tenantId: string): TenantSlot {
     const known = this.#slots.get(tenantId);
@@ -96,13 +101,14 @@ export class TenantPlaces {
       ...this.#options,
       openings: this.#openings,
       onUnused: () => this.#openings.length > 0 && this.#openings.admit(),
+      // Not before: where another host has the tenant, a file of it stays here, and counts.
+      onOpened: () => this.#disk?.taken(tenantId),
       onParked: (parkedSlot, due) => {
         left("parked", due);
         this.#forgetParked(parkedSlot);
       },
       onReleased: (due) => left("released", due),
     };
-    this.#disk?.taken(tenantId);
     const slot = new TenantSlot(tenantId, options, this.#parked.take(tenantId));
     this.#slots.set(tenantId, slot);
     return slot;

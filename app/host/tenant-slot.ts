@@ -27,6 +27,7 @@ export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   readonly openings: OpeningQueue;
   /** Told when the last one who used the tenant is done. */
   readonly onUnused: () => void;
+  readonly onOpened: () => void;
   readonly onParked: (slot: TenantSlot, due: number | null) => void;
   /** Told after a release when unfinished runs are due again; null if nothing is. Epoch milliseconds. */
   readonly onReleased: (due: number | null) => void;
@@ -258,6 +259,7 @@ export class TenantSlot {
       this.#isWanted = false;
       this.#users.noteUse(Date.now());
       this.#backoff.opened(Date.now());
+      this.#options.onOpened();
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
       turn.leave();

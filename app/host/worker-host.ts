@@ -96,10 +96,9 @@ export class WorkerHost implements Host {
     const answered = this.#idle?.request();
     try {
       await this.#jumps.check();
-      const slot = this.#places.slot(tenantId);
-      const known = arrived === "first" && !slot.isHere ? this.#routes.of(tenantId) : null;
+      const known = arrived === "first" && !this.#places.isHere(tenantId) ? this.#routes.of(tenantId) : null;
       if (known !== null) throw new ElsewhereError(tenantId, known);
-      return await slot.use(work, { farFromHome: this.#farFromHome(arrived) });
+      return await this.#places.slot(tenantId).use(work, { farFromHome: this.#farFromHome(arrived) });
     } catch (error) {
       if (error instanceof ElsewhereError && error.why === "holder" && error.holder !== null)
         this.#routes.note(tenantId, error.holder);

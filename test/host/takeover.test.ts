@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WorkerHost } from "../../app/host/worker-host.ts";
+import { localBytes } from "../../app/storage/data-folder.ts";
 import { until } from "../support/litestream.ts";
 import { acknowledge, agentOf, hosted, HostWorkspace, type HostOptions } from "../support/host.ts";
 import { readFacts } from "../support/storage.ts";
@@ -50,6 +52,20 @@ test("a tenant that its host has let go is served by whoever is asked next, once
   await far.drain();
   here.noteUnreachable(far.id, "silent");
   expect(await factsAt(here, "acme")).toEqual(["a"]);
+});
+
+test("a file that is left here of a tenant that another host has counts on the disk, also when that tenant was asked for", async () => {
+  const folder = join(workspace.tenants.dataFolder, "here");
+  const before = await hostOn("here");
+  await acknowledge(before, "acme", "a");
+  await before.drain();
+  const maxDiskBytes = (await localBytes(folder, "acme")) + 1;
+  const here = await hostOn("here", { idleMs: 200, maxDiskBytes });
+  await acknowledge(await hostOn("far"), "acme", "b");
+  await expect(factsAt(here, "acme")).rejects.toMatchObject({ why: "holder" });
+  expect(existsSync(join(folder, "acme"))).toBe(true);
+  await acknowledge(here, "other", "a");
+  await until("it made room", () => !existsSync(join(folder, "acme")));
 });
 
 test("a host that has let everything go says that it is over, so that nobody waits for it", async () => {

@@ -24,6 +24,7 @@ beforeEach(async () => {
       () => {},
     ),
     onUnused: () => {},
+    onOpened: () => {},
     onParked: () => {},
     onReleased: () => {},
   });
