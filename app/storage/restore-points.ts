@@ -9,7 +9,7 @@ const searchWithinMs = 10 * 60_000;
 /** A search that found nothing, or whose answer was not asked for in so long, is made anew; one that failed, sooner. */
 const forgetAfterMs = 10 * 60_000;
 const againAfterMs = 60_000;
-/** Failures beyond this many are not searched for; older ones make room. */
+/** Beyond so many the oldest one that is over makes room; while all of them wait for their turn, no other is begun. */
 const maxRemembered = 1_000;
 
 export interface RestorePointsOptions extends Omit<RestorePointPorts, "scratchFolder" | "signal"> {
@@ -24,7 +24,7 @@ export interface RestorePointsOptions extends Omit<RestorePointPorts, "scratchFo
 
 interface Search {
   point: RestorePoint | null;
-  /** Until then it is not made anew. */
+  /** Until then it is not made anew; infinite until it is over. */
   until: number;
 }
 
@@ -47,7 +47,7 @@ export class RestorePoints {
   /** The error as clients are told it: with the restore point, as soon as that is known. Other errors stay as they are. */
   explain<E>(tenantId: string, error: E): E | StorageError {
     if (!(error instanceof TenantUnavailableError) || error.damage === null) return error;
-    const point = this.#searchFor(tenantId, error.damage).point;
+    const point = this.#searchFor(tenantId, error.damage)?.point ?? null;
     return point === null ? error : error.withRestorePoint(point);
   }
 
@@ -61,7 +61,7 @@ export class RestorePoints {
     return join(this.#options.dataFolder, ".restore-point");
   }
 
-  #searchFor(tenantId: string, damage: string): Search {
+  #searchFor(tenantId: string, damage: string): Search | undefined {
     const key = `${tenantId} ${damage}`;
     const now = this.#options.now();
     const known = this.#searches.get(key);
@@ -69,13 +69,19 @@ export class RestorePoints {
       if (known.point !== null) known.until = now + forgetAfterMs;
       return known;
     }
-    const search: Search = { point: null, until: Number.POSITIVE_INFINITY };
     this.#searches.delete(key);
+    if (!this.#hasRoom()) return undefined;
+    const search: Search = { point: null, until: Number.POSITIVE_INFINITY };
     this.#searches.set(key, search);
-    const [oldest] = this.#searches.keys();
-    if (this.#searches.size > maxRemembered && oldest !== undefined) this.#searches.delete(oldest);
     void this.#turns.take(() => this.#search(tenantId, search));
     return search;
+  }
+
+  #hasRoom(): boolean {
+    const [oldest] = this.#searches;
+    if (oldest === undefined || this.#searches.size < maxRemembered) return true;
+    const [key, { until }] = oldest;
+    return until !== Number.POSITIVE_INFINITY && this.#searches.delete(key);
   }
 
   async #search(tenantId: string, search: Search): Promise<void> {
