@@ -76,24 +76,20 @@ export async function newestLocalEpoch(
 
 /** Tenants with a file that an earlier life had open when it was ended, perhaps before it had shipped all. */
 export async function unreleasedTenants(dataFolder: string): Promise<readonly string[]> {
-  const entries = await readdir(dataFolder, { withFileTypes: true });
   const tenants: string[] = [];
-  for (const entry of entries) {
-    // A volume has folders of its own, such as lost+found, which this process may not even read.
-    if (!entry.isDirectory() || !/^[a-z0-9-]+$/.test(entry.name)) continue;
-    const newest = await newestLocalEpoch(dataFolder, entry.name);
-    if (newest?.note.released === null && newest.note.parked !== true) tenants.push(entry.name);
+  for (const tenant of await tenantFolders(dataFolder)) {
+    const newest = await newestLocalEpoch(dataFolder, tenant);
+    if (newest?.note.released === null && newest.note.parked !== true) tenants.push(tenant);
   }
   return tenants;
 }
 
 /** Every tenant that has a folder here, the one whose folder was changed longest ago first. */
 export async function localTenants(dataFolder: string): Promise<readonly string[]> {
-  const entries = await readdir(dataFolder, { withFileTypes: true });
   const found: { readonly tenant: string; readonly changedAt: number }[] = [];
-  for (const { name } of entries.filter((entry) => entry.isDirectory() && /^[a-z0-9-]+$/.test(entry.name))) {
-    const changed = await stat(join(dataFolder, name)).catch(() => undefined);
-    if (changed !== undefined) found.push({ tenant: name, changedAt: changed.mtimeMs });
+  for (const tenant of await tenantFolders(dataFolder)) {
+    const changed = await stat(join(dataFolder, tenant)).catch(() => undefined);
+    if (changed !== undefined) found.push({ tenant, changedAt: changed.mtimeMs });
   }
   return found.toSorted((a, b) => a.changedAt - b.changedAt).map(({ tenant }) => tenant);
 }
@@ -170,6 +166,14 @@ export async function readBootId(): Promise<string | null> {
     return execFileSync("sysctl", ["-n", "kern.bootsessionuuid"], { encoding: "utf8" }).trim() || null;
   }
   return null;
+}
+
+/** A volume has folders of its own, such as lost+found, which this process may not even read. */
+async function tenantFolders(dataFolder: string): Promise<readonly string[]> {
+  const entries = await readdir(dataFolder, { withFileTypes: true });
+  return entries.flatMap((entry) =>
+    entry.isDirectory() && /^[a-z0-9-]+$/.test(entry.name) ? [entry.name] : [],
+  );
 }
 
 async function localEpochs(dataFolder: string, tenantId: string): Promise<readonly number[]> {
