@@ -108,7 +108,7 @@ export async function openTenant(
   const record = new OwnedRecord(store, claim);
   const codecComing = reads.codec(claim.before);
   const claimedAt = ports.now();
-  const placed = await placeFile(claim, {
+  const placed = await placeFile(claim, local, {
     files: ports.files,
     bootId: ports.bootId,
     restore: ({ path, outputPath }) => ports.restore({ replicaUrl: store.replicaUrl(path), outputPath }),

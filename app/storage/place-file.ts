@@ -44,14 +44,17 @@ export function replicaPath(tenantId: string, epoch: number): string {
 }
 
 /**
- * Puts the tenant's file into the folder of the epoch that was claimed: this Machine's own file where that is safe, else
+ * Puts the tenant's file into the folder of the epoch that was claimed: this Machine's own, `local`, where that is safe, else
  * the snapshot of the newest marked epoch, else its replica, else nothing, for a tenant that never had anything. Throws
  * TenantUnavailableError: a marked epoch whose data is missing is never taken for an empty one.
  */
-export async function placeFile(claim: Claim, ports: PlacePorts): Promise<PlacedFile> {
+export async function placeFile(
+  claim: Claim,
+  local: LocalEpoch | undefined,
+  ports: PlacePorts,
+): Promise<PlacedFile> {
   const { tenantId, epoch } = claim;
   const { files, bootId } = ports;
-  const local = await files.newest(tenantId);
   const path = files.path(tenantId, epoch);
   if (local !== undefined && isOurs(local, claim, bootId) && (await isWhole(local, claim, ports))) {
     const placed = await keepLocal(claim, local, ports);

@@ -12,6 +12,7 @@ import {
   unreleasedTenants,
   writeNote,
   type EpochNote,
+  type LocalEpoch,
 } from "../../app/storage/data-folder.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import { FolderFiles } from "../../app/storage/folder-files.ts";
@@ -91,12 +92,16 @@ function ports(changes: Partial<PlacePorts> = {}): PlacePorts {
   };
 }
 
+function newestHere(): Promise<LocalEpoch | undefined> {
+  return newestLocalEpoch(dataFolder, "acme");
+}
+
 /** Where the file came from, what is in it, and whether the store holds all of it. */
 async function place(
   claim: Claim,
   changes: Partial<PlacePorts> = {},
 ): Promise<Pick<PlacedFile, "source" | "durable" | "from"> & { readonly content: unknown }> {
-  const { path, source, durable, from } = await placeFile(claim, ports(changes));
+  const { path, source, durable, from } = await placeFile(claim, await newestHere(), ports(changes));
   expect(path).toBe(epochFile(dataFolder, "acme", claim.epoch));
   return { source, durable, from, content: source === "new" ? null : contentOf(path) };
 }
@@ -256,7 +261,7 @@ test("a note without its file is not used, and an older whole one is", async () 
 
 test("a file that stands where a new tenant's would be, from another store, is not taken for it", async () => {
   await makeLocal(1);
-  const { path, source } = await placeFile(claimAfter(), ports());
+  const { path, source } = await placeFile(claimAfter(), await newestHere(), ports());
   expect(source).toBe("new");
   await expect(stat(path)).rejects.toThrow("ENOENT");
 });
