@@ -10,10 +10,10 @@ import {
 } from "../storage/errors.ts";
 import type { StoragePorts } from "../storage/open-tenant.ts";
 import { ParkedFileLostError, releaseParked, type ParkedTenant } from "../storage/park.ts";
-import type { Replica } from "../storage/replica.ts";
 import { TenantWakes } from "../storage/wakes.ts";
 import { CrashQuarantine } from "./crash-quarantine.ts";
 import type { HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
+import { Leftover } from "./leftover.ts";
 import { openHosted } from "./open-hosted.ts";
 import { maxRetryMs, OpeningBackoff } from "./opening-backoff.ts";
 import type { Approach, OpeningQueue, Turn } from "./opening-queue.ts";
@@ -49,8 +49,7 @@ export class TenantSlot {
   #state: SlotState;
   readonly #users: TenantUsers;
   readonly #backoff = new OpeningBackoff();
-  /** What Litestream may still hold of an epoch that was abandoned; its file must not move before. */
-  #leftover: Replica | null = null;
+  readonly #leftover: Leftover;
   /** Something waits to be done or shipped here, although nobody asks. */
   #isWanted = false;
   #ended: StorageError | null = null;
@@ -62,6 +61,7 @@ export class TenantSlot {
     this.tenantId = tenantId;
     this.#options = options;
     this.#users = new TenantUsers(options.onUnused);
+    this.#leftover = new Leftover(options.log);
     this.#state = parked === null ? { kind: "closed" } : { kind: "parked", parked };
     const { store, dataFolder } = options.storage;
     this.wakes = new TenantWakes(store, tenantId, parked?.due ?? null);
@@ -83,7 +83,7 @@ export class TenantSlot {
 
   /** Whether this Machine may have what the store has not: then nobody should take the tenant over without need. */
   get keepsClaim(): boolean {
-    return this.#isWanted || this.#leftover !== null || this.open !== null;
+    return this.#isWanted || this.#leftover.isThere || this.open !== null;
   }
 
   get lastUsedAt(): number {
@@ -104,7 +104,7 @@ export class TenantSlot {
   }
 
   get isForgettable(): boolean {
-    if (!this.#users.areNone || this.#leftover !== null || this.#isWanted) return false;
+    if (!this.#users.areNone || this.#leftover.isThere || this.#isWanted) return false;
     // One that failed is remembered for as long as it would make the next opening wait longer.
     return (
       this.#state.kind === "closed" ||
@@ -283,8 +283,7 @@ export class TenantSlot {
   }
 
   async #openFile(parked: ParkedTenant | null, farFromHome?: FarFromHome): Promise<HostedTenant> {
-    await this.#leftover?.unregister();
-    this.#leftover = null;
+    await this.#leftover.letGo();
     if (this.#ended !== null) throw this.#ended;
     this.#brokenAtOpening = null;
     const tenant = await openHosted(this.tenantId, parked, {
@@ -296,7 +295,7 @@ export class TenantSlot {
         if (this.#state.kind === "opening") this.#brokenAtOpening ??= error;
         else this.#drop(tenant, error);
       },
-      abandon: (broken, why) => this.#abandon(broken, unavailable(this.tenantId, why)),
+      abandon: (broken, why) => this.#leftover.abandon(broken, unavailable(this.tenantId, why)),
     });
     return tenant;
   }
@@ -322,7 +321,7 @@ export class TenantSlot {
       // Nothing acknowledged is at stake: the claim and the file stay, and the next opening goes on from them.
       this.#options.log.error({ err: error, ...facts }, `a tenant could not be ${how}; its file is kept`);
       this.#isWanted = true;
-      await this.#abandon(tenant, unavailable(this.tenantId, error));
+      await this.#leftover.abandon(tenant, unavailable(this.tenantId, error));
       return { kind: "closed" };
     }
   }
@@ -349,19 +348,10 @@ export class TenantSlot {
     );
     this.#isWanted = true;
     void this.#close(async () => {
-      await this.#abandon(tenant, why);
+      await this.#leftover.abandon(tenant, why);
       const retryMs = this.#backoff.dropped(Date.now());
       if (retryMs === 0) return { kind: "closed" };
       return { kind: "failed", error: unavailable(this.tenantId, why), until: Date.now() + retryMs };
     }, this.#state.turn);
-  }
-
-  async #abandon(tenant: HostedTenant, why: Error): Promise<void> {
-    try {
-      await tenant.abandon(why);
-    } catch (error) {
-      this.#leftover = tenant.file.replica;
-      this.#options.log.warn({ err: error, tenant: this.tenantId }, "Litestream did not let go of a file");
-    }
   }
 }

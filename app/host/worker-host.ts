@@ -73,7 +73,7 @@ export class WorkerHost implements Host {
       exitIdleMs === null
         ? null
         : new IdleWatch({ exitIdleMs, hostId: this.id, store, clocks, nextDue, onIdle });
-    this.#wakes = new WakeWatch({ store: storage.store, log, wake: (wake) => this.#wake(wake) });
+    this.#wakes = new WakeWatch({ store, log, wake: (wake) => this.#wake(wake) });
     this.#routes = new Routes(storage.peers, {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
       onLost: () => this.#wakes.start(),
