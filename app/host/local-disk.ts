@@ -8,6 +8,8 @@ export interface LocalDiskOptions {
   readonly openBytes: () => Promise<number>;
   /** Whether the tenant is open, or on its way. */
   readonly isInUse: (tenantId: string) => boolean;
+  /** Whether the store takes writes, as far as is known: without it, a parked tenant would lose its place for nothing. */
+  readonly isStoreUp: () => boolean;
   /** Gives a tenant away if it is parked, and deletes its file; false if it is in use or the store lacks something of it. */
   readonly evict: (tenantId: string) => Promise<boolean>;
 }
@@ -84,8 +86,9 @@ export class LocalDisk {
 
   #oldest(): string | undefined {
     const [released] = this.#released.keys();
+    if (released !== undefined || !this.#options.isStoreUp()) return released;
     const [parked] = this.#parked.keys();
-    return released ?? parked;
+    return parked;
   }
 
   #add(files: Map<string, number>, tenantId: string, bytes: number): void {

@@ -51,7 +51,7 @@ export class TenantPlaces {
     this.#parked = new ParkedTenants({
       releaseMs: options.releaseMs,
       slotOf: (tenantId) => this.slot(tenantId),
-      isStoreUp: () => options.storage.hostRecord.trouble === null,
+      isStoreUp: () => this.#isStoreUp,
     });
     const limits = { places: options.maxOpen, atOnce: openingsAtOnce };
     this.#openings = new OpeningQueue(
@@ -163,6 +163,11 @@ export class TenantPlaces {
     for (const slot of this.#slots.values()) slot.fence(why);
   }
 
+  /** As far as is known. */
+  get #isStoreUp(): boolean {
+    return this.#options.storage.hostRecord.trouble === null;
+  }
+
   /** Of a parked tenant only what is needed to go on is kept. */
   #forgetParked(slot: TenantSlot): void {
     const { parked } = slot;
@@ -195,6 +200,7 @@ export class TenantPlaces {
         return sizes.reduce((sum, size) => sum + size, 0);
       },
       isInUse: (tenantId) => this.#slots.has(tenantId),
+      isStoreUp: () => this.#isStoreUp,
       evict: async (tenantId) => {
         const slot = this.slot(tenantId);
         await slot.release();
