@@ -2,12 +2,11 @@ import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AwsClient } from "aws4fetch";
+import { ownPort } from "./own-port.ts";
 
 const bucket = "holdfast-test";
 const region = "us-east-1";
@@ -41,7 +40,7 @@ export interface VersityGwOptions {
 export async function startVersityGw(options: VersityGwOptions = {}): Promise<VersityGw> {
   const binary = findVersityGw();
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "holdfast-versitygw-")));
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await ownPort());
   const { child, output } = launch(binary, port, folder);
   const endpoint = `http://127.0.0.1:${port}`;
   const stop = async (): Promise<void> => {
@@ -90,17 +89,6 @@ function goBinary(name: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function launch(

@@ -12,7 +12,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,6 +19,7 @@ import { parse as parseToml } from "smol-toml";
 import { afterAll, expect, test } from "vitest";
 import { z } from "zod";
 import { signToken } from "../../app/http/token.ts";
+import { ownPort } from "../../scripts/support/own-port.ts";
 import { buildImageFolder, type ImageFolder } from "./image-folder.ts";
 
 const readyWithinMs = 60_000;
@@ -44,7 +44,7 @@ test(
     chmodSync(folder, 0o755);
     const image = buildImageFolder(folder, user);
     const secret = randomBytes(32).toString("base64");
-    const port = await freePort();
+    const port = await ownPort();
     const worker = startProcess(image, image.command, {
       PORT: String(port),
       HOLDFAST_STORE: `file:${ownFolder("store")}`,
@@ -179,16 +179,6 @@ function documents(texts: Readonly<Record<string, string>>): string {
   mkdirSync(path);
   for (const [name, text] of Object.entries(texts)) writeFileSync(join(path, name), text);
   return path;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port");
-  return address.port;
 }
 
 /** The processes that were started with a path in the folder; none where there is no /proc to tell. */

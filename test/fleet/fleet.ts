@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { createServer, type AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { signToken } from "../../app/http/token.ts";
+import { ownPort } from "../../scripts/support/own-port.ts";
 import { FaultProxy } from "../support/fault-proxy.ts";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
 import { WorkerPlace, type WorkerLife } from "../support/worker.ts";
@@ -86,7 +86,7 @@ export class Fleet {
         HOLDFAST_REGION: region,
         HOLDFAST_STORE: store.storeUrl("fleet"),
         // The address by which others reach it is told before it listens.
-        PORT: String(await freePort()),
+        PORT: String(await ownPort()),
       });
       hosts.push(new FleetHost(`${region}-${index}`, region, place, store));
     }
@@ -120,12 +120,4 @@ export class Fleet {
     }
     await this.#server.stop();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "::", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { locateLitestreamSocket, removeSocketFolder } from "../../app/storage/litestream-socket.ts";
-import { findFreePort } from "../../scripts/dev/free-port.ts";
 import { wipe } from "../../scripts/demo/sudden-death.ts";
+import { ownPort } from "../../scripts/support/own-port.ts";
 import type { WorkerLife } from "../support/worker.ts";
 import { endProcessesOf, freezeProcessesOf, processesOf, thawProcessesOf } from "./machine-processes.ts";
 
@@ -24,8 +24,6 @@ export interface MachineOptions {
   readonly restarts?: number;
 }
 
-/** Below those that the kernel gives to whoever asks for any: a Machine that is stopped must find its own free again. */
-const ports = { first: 20_000, last: 32_000 };
 const restartWindowMs = 5 * 60_000;
 /** How long Fly waits before it starts a failed process again is not documented. */
 const restartDelayMs = 500;
@@ -57,9 +55,7 @@ export class FlyMachine {
 
   /** Nothing is started yet. */
   static async create(options: MachineOptions): Promise<FlyMachine> {
-    const { first, last } = ports;
-    const from = first + Math.floor(Math.random() * (last - first));
-    return new FlyMachine(options, await findFreePort(from, 100));
+    return new FlyMachine(options, await ownPort());
   }
 
   get state(): MachineState {
