@@ -1,6 +1,7 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { DrainingError } from "../storage/errors.ts";
+import { sideBySide } from "../storage/side-by-side.ts";
 import { dueWakes, type Wake } from "../storage/wakes.ts";
 import type { WakeCounts } from "./host.ts";
 
@@ -112,13 +113,10 @@ export class WakeWatch {
     const wakes = await dueWakes(this.#options.store, now + scanEveryMs);
     for (const wake of wakes) if (wake.at > now) this.expect(wake);
     const due = wakes.filter(({ at }) => at <= now);
-    const waiting = [...due];
     let served = 0;
-    const serveSome = async (): Promise<void> => {
-      for (let wake = waiting.shift(); wake !== undefined && !this.#stopped; wake = waiting.shift())
-        if (await this.#serve(wake)) served += 1;
-    };
-    await Promise.all(Array.from({ length: openAtOnce }, serveSome));
+    await sideBySide(due, openAtOnce, async (wake) => {
+      if (!this.#stopped && (await this.#serve(wake))) served += 1;
+    });
     return { due: due.length, served };
   }
 

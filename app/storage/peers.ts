@@ -3,6 +3,7 @@ import type { HostClock } from "./host-clock.ts";
 import { beatsPerTtl } from "./host-record.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { listHosts, readHostRecord, type HostRecord } from "./records.ts";
+import { sideBySide } from "./side-by-side.ts";
 
 /** What this host knows of another one. `stale`: it is worth trying to fence it. Fencing is safe at any time. */
 export type Peer =
@@ -77,15 +78,12 @@ export class Peers {
   async live(): Promise<readonly Holder[]> {
     const known = new Set(await listHosts(this.#store));
     for (const hostId of this.#ended) if (!known.has(hostId)) this.#ended.delete(hostId);
-    const waiting = [...known].filter((id) => id !== this.#ownId && !this.#ended.has(id));
+    const others = [...known].filter((id) => id !== this.#ownId && !this.#ended.has(id));
     const found: Holder[] = [];
-    const readSome = async (): Promise<void> => {
-      for (let hostId = waiting.shift(); hostId !== undefined; hostId = waiting.shift()) {
-        const peer = await this.look(hostId);
-        if (peer.kind === "live" && peer.record.state === "live") found.push(holderOf(hostId, peer.record));
-      }
-    };
-    await Promise.all(Array.from({ length: readAtOnce }, readSome));
+    await sideBySide(others, readAtOnce, async (hostId) => {
+      const peer = await this.look(hostId);
+      if (peer.kind === "live" && peer.record.state === "live") found.push(holderOf(hostId, peer.record));
+    });
     return found;
   }
 

@@ -1,6 +1,7 @@
 import type { ObjectStore } from "./object-store.ts";
 import type { OwnedRecord } from "./owned-record.ts";
 import { newestMarked, type LineageEntry, type TenantRecord } from "./records.ts";
+import { sideBySide } from "./side-by-side.ts";
 import { snapshotsPrefix } from "./snapshot.ts";
 
 /** Objects deleted in one pass; what is left goes in the next one. */
@@ -93,14 +94,11 @@ async function deleteSome(
   keys: readonly string[],
   isOver: () => boolean,
 ): Promise<number> {
-  const left = [...keys];
   let deleted = 0;
-  const deleteInTurn = async (): Promise<void> => {
-    for (let key = left.shift(); key !== undefined && !isOver(); key = left.shift()) {
-      await store.delete(key);
-      deleted += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: deletesAtOnce }, deleteInTurn));
+  await sideBySide(keys, deletesAtOnce, async (key) => {
+    if (isOver()) return;
+    await store.delete(key);
+    deleted += 1;
+  });
   return deleted;
 }
