@@ -43,6 +43,8 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
   const forwarder = new Forwarder(new LostHolders(host));
   const router = new Router({ host, routing, forwarder, metrics, bounds: search });
   const place = createPlace(host, router);
+  // One for all routes: it remembers the tokens that it has found good.
+  const authenticated = authenticate(tokenSecrets);
   const app = new Hono<HttpEnv>();
   app.onError((error, c) => {
     // Thrown by a route of the user's, or by one of Hono's own parts in it: it brings its answer along.
@@ -62,14 +64,14 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
   app.use(errorsOnly);
   app.route("/", pageRoutes());
   app.route("/", healthRoutes(host, metrics));
-  app.use("/v1/*", authenticate(tokenSecrets));
+  app.use("/v1/*", authenticated);
   app.route("/v1", startRoutes(place));
   app.route("/v1", runRoutes(place));
   app.route("/v1", signalRoutes(place));
   app.route("/v1", controlRoutes(place));
   app.route("/v1", tenantRoutes(host, router));
   app.route("/v1", wakeRoutes(host));
-  if (routes !== undefined) app.route("/app", userRoutes(place, tokenSecrets, routes));
+  if (routes !== undefined) app.route("/app", userRoutes(place, authenticated, routes));
   return app;
 }
 

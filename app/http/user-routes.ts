@@ -1,6 +1,5 @@
 import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { authenticate } from "./authenticate.ts";
 import { maxBodyBytes } from "./body.ts";
 import type { Place } from "./place.ts";
 import { HttpProblem } from "./problems.ts";
@@ -14,11 +13,11 @@ const answerWithinMs = 30_000;
 /** The user's own routes, on the open tenant of the token and behind the gate like any other. */
 export function userRoutes(
   place: Place,
-  tokenSecrets: readonly string[],
+  authenticated: MiddlewareHandler<HttpEnv>,
   routes: Hono<AppEnv>,
 ): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>();
-  app.use(authenticate(tokenSecrets), bodyLimit({ maxSize: maxBodyBytes, onError: refuseLarge }));
+  app.use(authenticated, bodyLimit({ maxSize: maxBodyBytes, onError: refuseLarge }));
   app.use(place(), wholeAnswer);
   app.route("/", routes);
   return app;
