@@ -97,10 +97,7 @@ export class HostedTenant implements Tenant {
    * `unused` resolves when nobody who came before uses the tenant any more. Throws if it cannot be released.
    */
   async release(graceMs: number, unused: () => Promise<void>): Promise<number | null> {
-    const left = await this.runs.stop(graceMs);
-    await unused();
-    await this.journal.flush();
-    const due = left.running > 0 ? Date.now() : left.nextWakeAt;
+    const due = await this.#stopRuns(graceMs, unused);
     await this.file.release(() => this.#options.wakes.settle(due));
     this.#close();
     return due;
@@ -108,10 +105,7 @@ export class HostedTenant implements Tenant {
 
   /** As `release`, but the tenant stays this host's. Throws if it cannot be parked. */
   async park(storage: StoragePorts, unused: () => Promise<void>): Promise<Parked> {
-    const left = await this.runs.stop(0);
-    await unused();
-    await this.journal.flush();
-    const due = left.running > 0 ? Date.now() : left.nextWakeAt;
+    const due = await this.#stopRuns(0, unused);
     const tenant = await parkTenant(this.file, storage, () => this.#options.wakes.settle(due));
     this.#close();
     return { tenant, due };
@@ -123,6 +117,14 @@ export class HostedTenant implements Tenant {
     const stopped = this.runs.stop(0);
     await this.file.abandon(why);
     await stopped;
+  }
+
+  /** Resolves when nobody writes any more and all is in the file; gives when unfinished runs are due. */
+  async #stopRuns(graceMs: number, unused: () => Promise<void>): Promise<number | null> {
+    const left = await this.runs.stop(graceMs);
+    await unused();
+    await this.journal.flush();
+    return left.running > 0 ? Date.now() : left.nextWakeAt;
   }
 
   #close(): void {
