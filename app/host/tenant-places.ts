@@ -58,7 +58,11 @@ export class TenantPlaces {
       { ...limits, maxWaiting: maxWaitingOpenings, maxWaitMs: openingWaitMs },
       (places) => this.#makeRoom(places),
     );
-    void this.#disk?.scan();
+    void this.#disk
+      ?.scan()
+      .catch((error: unknown) =>
+        options.log.warn({ err: error }, "what an earlier life of this host left does not count on the disk"),
+      );
   }
 
   /** Openings that wait for their turn. */
