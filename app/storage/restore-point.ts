@@ -7,7 +7,13 @@ import { ltxFiles, ltxTimestamp, reachableTxids, type LtxFile } from "./ltx-file
 import type { ObjectStore } from "./object-store.ts";
 import { unpackFile } from "./packed-file.ts";
 import { replicaPath } from "./place-file.ts";
-import { readTenantRecord, UnreadableRecordError, type LineageEntry, type TenantRecord } from "./records.ts";
+import {
+  readTenantRecord,
+  tenantKey,
+  UnreadableRecordError,
+  type LineageEntry,
+  type TenantRecord,
+} from "./records.ts";
 import { fetchSnapshot, openSnapshot, parseSnapshot } from "./snapshot.ts";
 import { tenantCodec, type MasterKeys } from "./tenant-key.ts";
 
@@ -145,6 +151,8 @@ class RestorePointSearch {
       await checkFile(outputPath, (await stat(outputPath)).size, "node");
       return restored.txid === txid;
     } catch {
+      // Throws if the store cannot be asked: that says nothing of the replica, and the search is made anew later.
+      await store.get(tenantKey(this.#tenantId));
       return false;
     } finally {
       for (const end of ["", "-wal", "-shm"]) await rm(`${outputPath}${end}`, { force: true });
