@@ -1,4 +1,4 @@
-import { Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "prom-client";
 import { runStatuses } from "../engine/journal.ts";
 import type { WorkerHost } from "./worker-host.ts";
 
@@ -24,11 +24,6 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
     host.waitingOpenings(),
   );
   gauge(
-    "holdfast_evicted_files",
-    "Local files of tenants that were deleted because of HOLDFAST_MAX_DISK, since the start.",
-    () => host.evictions(),
-  );
-  gauge(
     "holdfast_unavailable_tenants",
     "Tenants that could not be opened the last time that was tried.",
     () => host.unavailableTenants(),
@@ -47,6 +42,16 @@ export function registerHostMetrics(host: WorkerHost, registry: Registry): void 
         runs.inc({ status: "queued" }, tenant.runs.coming);
         for (const [status, count] of tenant.runs.countLive()) runs.inc({ status }, count);
       }
+    },
+  });
+
+  const evicted: Counter = new Counter({
+    name: "holdfast_evicted_files_total",
+    help: "Local files of tenants that were deleted because of HOLDFAST_MAX_DISK.",
+    registers,
+    collect() {
+      evicted.reset();
+      evicted.inc(host.evictions());
     },
   });
 
