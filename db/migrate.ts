@@ -6,9 +6,12 @@ import { SchemaTooNewError } from "./errors.ts";
 
 const ownFolder = fileURLToPath(new URL("migrations", import.meta.url));
 
-/** How many migrations this code knows: the version of the schema that it works with. */
-export function schemaVersion(folder: string = ownFolder): number {
-  return readMigrationFiles({ migrationsFolder: folder }).length;
+let ownVersion: number | undefined;
+
+/** How many migrations this code knows: the version of the schema that it works with. Read once: every opening asks. */
+export function schemaVersion(): number {
+  ownVersion ??= readMigrationFiles({ migrationsFolder: ownFolder }).length;
+  return ownVersion;
 }
 
 /**
