@@ -9,7 +9,7 @@ localFilesContract("in memory", async () => {
     const folder = disk.folderOf(path);
     if (folder === undefined) throw new Error(`There is no folder for ${path}.`);
     const name = path.endsWith("restoring.db") ? "scratch" : "file";
-    return (folder[name] ??= { writes: [], damaged: false });
+    return (folder[name] ??= { writes: [], checkpointed: 0, damaged: false });
   };
   return {
     files: new MemoryFiles(disk),
@@ -26,7 +26,7 @@ localFilesContract("in memory", async () => {
       const folder = disk.folderOf(path);
       if (folder === undefined) return;
       folder.shipping ??= { taken: [] };
-      folder.shipping.taken.push({ txid, upTo: database(path).writes.length });
+      folder.shipping.taken.push({ txid, upTo: database(path).writes.length, ltx: null });
     },
   };
 });

@@ -3,12 +3,25 @@ import type { EpochNote } from "../../app/storage/data-folder.ts";
 /** A database file: what was committed to it, in order. Its handles keep it, whatever becomes of its name. */
 export interface MemoryDatabase {
   readonly writes: string[];
+  /** So many of them are in the file itself; the others are in its WAL, which can go without leaving a damaged file. */
+  checkpointed: number;
   damaged: boolean;
 }
 
-/** What Litestream keeps beside a file: the transactions that it has taken from it, each with the writes up to which it reaches. */
+/** A transaction as Litestream ships it: what was written since the one before, or all that there is. */
+export interface Ltx {
+  readonly snapshot: boolean;
+  readonly writes: readonly string[];
+}
+
+/** What Litestream keeps beside a file: the transactions that it has taken from it, and up to which write each reaches. */
 export interface ShippingNotes {
-  readonly taken: { readonly txid: number; readonly upTo: number }[];
+  readonly taken: {
+    readonly txid: number;
+    readonly upTo: number;
+    /** Null once it is in the store, where alone it is kept then. */
+    ltx: Ltx | null;
+  }[];
 }
 
 /** The folder of one epoch. */

@@ -81,6 +81,7 @@ export class MemoryFiles implements LocalFiles {
     const folder = this.#disk.folder(tenantId, epoch);
     folder.file = folder.scratch;
     folder.scratch = null;
+    if (folder.file !== null) folder.file.checkpointed = folder.file.writes.length;
   }
 
   async findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null> {
@@ -100,7 +101,8 @@ export class MemoryFiles implements LocalFiles {
 
   leaveWitness(path: string): void {
     const folder = this.#disk.folderOf(path);
-    if (folder?.file == null) throw new Error(`There is no file at ${path}.`);
+    if (folder?.file == null)
+      throw Object.assign(new Error(`There is no file at ${path}.`), { code: "ENOENT" });
     folder.witness = folder.file.writes.length;
   }
 
@@ -128,7 +130,10 @@ export class MemoryFiles implements LocalFiles {
 
   settle(path: string): void {
     // As the real one, it forgives a file that is gone.
-    if (this.#disk.folderOf(path)?.file != null) this.leaveWitness(path);
+    const file = this.#disk.folderOf(path)?.file ?? null;
+    if (file === null) return;
+    file.checkpointed = file.writes.length;
+    this.leaveWitness(path);
   }
 }
 
