@@ -1,0 +1,70 @@
+import type { TenantRecord } from "../../app/storage/records.ts";
+
+/** A promise was broken. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+export interface Acknowledgement {
+  readonly host: string;
+  readonly epoch: number;
+  /** All that the answer shows or rests on: the file's writes, in order. */
+  readonly content: readonly string[];
+  /** What `begin` gave when the request came. */
+  readonly begun: number;
+}
+
+/** What clients of the tenant were told, and what must therefore be true ever after. It fails on the first contradiction. */
+export class Witness {
+  /** The longest history that anybody was shown. */
+  #shown: readonly string[] = [];
+  /** Which host has acknowledged in an epoch. */
+  readonly #hosts = new Map<number, string>();
+  #epoch = 0;
+  acknowledged = 0;
+
+  /** How much clients know when a request is sent. */
+  begin(): number {
+    return this.#shown.length;
+  }
+
+  told({ host, epoch, content, begun }: Acknowledgement): void {
+    this.acknowledged += 1;
+    const owner = this.#hosts.get(epoch) ?? host;
+    if (owner !== host) throw new Violation(`epoch ${epoch} is acknowledged by ${owner} and by ${host}`);
+    this.#hosts.set(epoch, host);
+    const [shorter, longer] =
+      content.length < this.#shown.length ? [content, this.#shown] : [this.#shown, content];
+    if (!startsWith(longer, shorter))
+      throw new Violation(
+        `${host} shows ${textOf(content)} in epoch ${epoch}, and ${textOf(this.#shown)} was shown: neither contains the other`,
+      );
+    if (content.length < begun)
+      throw new Violation(
+        `${host} shows ${textOf(content)} in epoch ${epoch} to one who asked after ${textOf(this.#shown.slice(0, begun))} was shown`,
+      );
+    this.#shown = longer;
+  }
+
+  /** The tenant's record was written. */
+  recorded({ epoch }: Pick<TenantRecord, "epoch">): void {
+    if (epoch < this.#epoch)
+      throw new Violation(`the tenant's epoch went back from ${this.#epoch} to ${epoch}`);
+    this.#epoch = epoch;
+  }
+
+  /** The holder of the newest epoch begins with an empty file. */
+  begunEmpty(epoch: number): void {
+    if (epoch === this.#epoch && this.#shown.length > 0)
+      throw new Violation(`epoch ${epoch} begins with an empty file, and ${textOf(this.#shown)} was shown`);
+  }
+}
+
+/** A history as a person reads it. */
+export function textOf(history: readonly string[]): string {
+  return `[${history.join(" ")}]`;
+}
+
+function startsWith(whole: readonly string[], start: readonly string[]): boolean {
+  return start.every((write, index) => whole[index] === write);
+}
