@@ -37,6 +37,8 @@ export interface LocalFiles {
    * its epoch, if anything was acknowledged there.
    */
   findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null>;
+  /** The last txid that Litestream has shipped of the file, as its notes beside it say; 0 without any. */
+  shipped(path: string): Promise<number>;
   /** Notes how far the file has come; to be called at every passed round, before anything rests on it. */
   leaveWitness(path: string): void;
   /** Keeps what belongs to an open file in its place although all others close it, until it is released. */

@@ -175,7 +175,8 @@ function serveFile(
   const { path, record, codec, report, followsRelease, covered, lastTxid } = file;
   const { tenantId } = record;
   const replicaUrl = ports.store.replicaUrl(replicaPath(tenantId, record.epoch));
-  const replica = new Replica(ports.litestream, { path, replicaUrl }, lastTxid ?? 0);
+  const shipped = (): Promise<number> => ports.files.shipped(path);
+  const replica = new Replica(ports.litestream, { path, replicaUrl, shipped }, lastTxid ?? 0);
   const rounds = new Rounds(
     {
       commits: () => connection.commits,

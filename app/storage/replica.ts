@@ -18,13 +18,20 @@ export class VoidRegistrationError extends Error {
   override readonly name = "VoidRegistrationError";
 }
 
+export interface ReplicaPlace {
+  readonly path: string;
+  readonly replicaUrl: string;
+  /** The last txid that Litestream has shipped of the file, by its own notes beside it. */
+  readonly shipped: () => Promise<number>;
+}
+
 /**
  * One epoch's file at Litestream. Registered by the first sync, and again after each restart of Litestream; never again
  * once it was to be let go, since the file may then be moved.
  */
 export class Replica {
   readonly #litestream: Litestream;
-  readonly #place: { readonly path: string; readonly replicaUrl: string };
+  readonly #place: ReplicaPlace;
   /** The life of Litestream that was last told of the file, whatever it answered; it may hold it. */
   #toldInLife: number | null = null;
   /** The life of Litestream that is known to hold the file. */
@@ -35,11 +42,7 @@ export class Replica {
   #failures = 0;
 
   /** `lastTxid` is where the file had come when Litestream let go of it before; 0 if it never had it. */
-  constructor(
-    litestream: Litestream,
-    place: { readonly path: string; readonly replicaUrl: string },
-    lastTxid = 0,
-  ) {
+  constructor(litestream: Litestream, place: ReplicaPlace, lastTxid = 0) {
     this.#litestream = litestream;
     this.#place = place;
     this.#lastTxid = lastTxid;
@@ -97,10 +100,26 @@ export class Replica {
     if (this.#ended) throw new NotDurableError("the file was let go");
     const { life } = this.#litestream;
     if (this.#registeredInLife === life) return;
+    if (this.wasRegistered) await this.#assertNoted();
     this.#toldInLife = life;
-    this.#registering = this.#litestream.control.register(this.#place);
+    const { path, replicaUrl } = this.#place;
+    this.#registering = this.#litestream.control.register({ path, replicaUrl });
     await this.#registering;
     this.#registeredInLife = life;
+  }
+
+  /**
+   * Without its notes a Litestream that is started anew would ship the file again under numbers of which an upload of the
+   * one before may still be on its way, and come last.
+   */
+  async #assertNoted(): Promise<void> {
+    const shipped = await this.#place.shipped();
+    // It may have been let go meanwhile: then it must not be registered any more.
+    if (this.#ended) throw new NotDurableError("the file was let go");
+    if (shipped < this.#lastTxid)
+      throw new VoidRegistrationError(
+        `Litestream's notes beside the file end at txid ${shipped}, and ${this.#lastTxid} was in the store: the data folder has lost them.`,
+      );
   }
 
   async #renew(): Promise<void> {
@@ -120,8 +139,10 @@ export class Replica {
     }
     if (this.#ended) throw new NotDurableError("the file was let go");
     const { txid, replicatedTxid } = last;
-    if (txid >= this.#lastTxid && replicatedTxid < txid)
+    if (txid >= this.#lastTxid && replicatedTxid < txid) {
+      this.#failures += 1;
       throw new NotDurableError(`Litestream has shipped up to txid ${replicatedTxid} of ${txid}`);
+    }
     throw new VoidRegistrationError(
       `Litestream says txid ${txid}, replicated ${replicatedTxid}, after ${this.#lastTxid}: this is not the file that was registered.`,
     );

@@ -99,6 +99,10 @@ export class MemoryFiles implements LocalFiles {
     return folder.file.damaged ? "it is damaged" : null;
   }
 
+  async shipped(path: string): Promise<number> {
+    return this.#disk.folderOf(path)?.shipping?.taken.at(-1)?.txid ?? 0;
+  }
+
   leaveWitness(path: string): void {
     const folder = this.#disk.folderOf(path);
     if (folder?.file == null)

@@ -9,10 +9,14 @@ const path = "/data/acme/e1/tenant.db";
 const noAnswer = new LitestreamError("no answer", { path });
 let litestream: FakeLitestream;
 let replica: Replica;
+/** What Litestream's notes say. */
+let noted: number;
+const shipped = async (): Promise<number> => noted;
 
 beforeEach(() => {
   litestream = new FakeLitestream();
-  replica = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1" });
+  noted = 100;
+  replica = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1", shipped });
 });
 
 test("a file is registered by its first sync, and by it only", async () => {
@@ -57,6 +61,22 @@ test("a Litestream that was started again is told of the file by the next sync, 
   expect(litestream.calls).toEqual(["register", "sync", "register", "sync"]);
 });
 
+test("a file whose notes are gone is not registered again in its epoch", async () => {
+  await replica.sync();
+  litestream.restart();
+  noted = 0;
+  await expect(replica.registerAgain()).rejects.toThrow(VoidRegistrationError);
+  await expect(replica.sync()).rejects.toThrow(VoidRegistrationError);
+  expect(litestream.calls).toEqual(["register", "sync"]);
+});
+
+test("a Litestream that says twice that it lags behind is told of the file anew", async () => {
+  litestream.answers = [...Array.from({ length: 8 }, (): [number, number] => [9, 8]), [9, 9]];
+  for (let syncs = 0; syncs < 2; syncs += 1) await expect(replica.sync()).rejects.toThrow(NotDurableError);
+  expect(await replica.sync()).toEqual({ txid: 9 });
+  expect(litestream.calls.slice(-3)).toEqual(["unregister", "register", "sync"]);
+});
+
 test("while Litestream is away nothing is durable, and it is not asked", async () => {
   litestream.state = { kind: "restarting", attempt: 1, error: "it died" };
   await expect(replica.sync()).rejects.toThrow(NotDurableError);
@@ -74,7 +94,7 @@ test("two syncs in a row that fail make the third one register the file anew", a
 test("a file that Litestream was never told of needs no letting go, and none of an earlier life", async () => {
   await replica.unregister();
   expect(litestream.calls).toEqual([]);
-  const other = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1" });
+  const other = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1", shipped });
   await other.sync();
   litestream.restart();
   await other.unregister();
