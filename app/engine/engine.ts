@@ -16,7 +16,7 @@ import { fingerprint } from "./json.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
 import { Lives } from "./lives.ts";
 import type { EngineLog } from "./log.ts";
-import type { StepPlace } from "./past.ts";
+import type { StepPlace } from "./retry-point.ts";
 import { RunControl } from "./run-control.ts";
 import type { Runs, SignalRequest, StartRequest } from "./runs.ts";
 import { checkValue, recordable } from "./schema.ts";

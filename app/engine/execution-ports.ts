@@ -24,6 +24,8 @@ export interface ExecutionPorts {
   readonly afterFailure: (run: RunRecord, thrown: unknown) => readonly Write[];
   /** Told once, when the run has ended or was paused: it needs no memory any more. `run` is what was written of it. */
   readonly onSettled: (execution: Execution, run: ListedRun) => void;
+  /** The run is to be replayed from the start, by what was recorded just now. */
+  readonly onRetraced: (execution: Execution) => void;
   /** The run does nothing but wait now. */
   readonly onWaiting: (execution: Execution) => void;
 }

@@ -7,8 +7,10 @@ import type { ExecutionPorts } from "./execution-ports.ts";
 import type { HistoryEvent, HistoryKind, RunPatch } from "./journal.ts";
 import type { RunRecord, SignalRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
+import type { Retraced } from "./past.ts";
 import { isOutcome, RecordedSteps } from "./recorded-steps.ts";
 import { type MismatchError, Replay } from "./replay.ts";
+import type { Counting } from "./retry-point.ts";
 import { RunLog, type NewEvent } from "./run-log.ts";
 import { RunState } from "./run-state.ts";
 import { serializeError } from "./serialized-error.ts";
@@ -21,7 +23,7 @@ import type { Waits } from "./waits.ts";
 export interface Past {
   readonly lastSeq: number;
   /** The rows that a replay goes by. */
-  readonly rows: readonly HistoryEvent[];
+  readonly counting: Counting;
   /** Signals that nobody has taken. */
   readonly inbox: readonly SignalRecord[];
 }
@@ -57,14 +59,16 @@ export class Execution {
     this.ports = ports;
     this.#written = { startedAt: run.startedAt, state: run.state };
     this.#state = new RunState(run);
-    this.hasChildren = past.rows.some(({ kind }) => kind === "child.started");
-    this.#isNew = !past.rows.some(({ kind }) => kind === "run.started");
+    const { rows, retracing } = past.counting;
+    this.hasChildren = rows.some(({ kind }) => kind === "child.started");
+    this.#isNew = !rows.some(({ kind }) => kind === "run.started");
     this.signals = new SignalExchange(past.inbox, {
       record: (...facts) => this.record(...facts),
       idle: () => void this.#tellIfWaiting(),
     });
-    this.replay = new Replay(new RecordedSteps(past.rows), ports.clock, {
+    this.replay = new Replay({ recorded: new RecordedSteps(rows), retracing }, ports.clock, {
       mismatch: (error) => void this.#quarantine("mismatch", error),
+      retraced: (found) => void this.#replayBy(found),
       idle: () => this.#syncStatus(),
     });
     this.#runLog = new RunLog({
@@ -109,7 +113,7 @@ export class Execution {
     return this.#state.rests;
   }
 
-  /** Whether the row that ends or pauses the run is being written; `gone` resolves when it is. */
+  /** Whether the row is being written that is the run's last in this life; `gone` resolves when it is. */
   get isEnding(): boolean {
     return this.#phase === "ending";
   }
@@ -141,7 +145,7 @@ export class Execution {
     // The code's first calls may all be waits.
     void turn().then(() => this.#syncStatus());
     const ending = await callAgent(this);
-    if (this.#isEnding || !this.replay.checkEnd()) return;
+    if (this.#isEnding || !this.replay.checkEnd(ending)) return;
     await this.#end(ending);
   }
 
@@ -280,6 +284,16 @@ export class Execution {
     const serialized = serializeError(error);
     const patch = { status: "paused", error: serialized, wakeAt: null } as const;
     await this.#endWith("run.paused", { reason, error: serialized }, patch);
+  }
+
+  /** Records what a retry's replay has found, and has the run replayed by it. One that is being stopped finds it again. */
+  async #replayBy(found: Retraced): Promise<void> {
+    if (this.#phase !== "live") return;
+    this.#phase = "ending";
+    await this.#runLog.append(row("run.retraced", noPlace, { data: found }));
+    this.close();
+    this.ports.onRetraced(this);
+    this.#gone.resolve();
   }
 
   async #endWith(

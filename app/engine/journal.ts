@@ -54,6 +54,7 @@ export type HistoryKind =
   | "run.paused"
   | "run.resumed"
   | "run.retried"
+  | "run.retraced"
   | "run.forked"
   | "step.completed"
   | "step.failed"

@@ -9,7 +9,7 @@ import { noGuard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type RunRecord, type RunStatus } from "./journal.ts";
 import type { ListedRun, SignalRecord } from "./journal.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import { rowsThatCount, wholeHistory } from "./past.ts";
+import { whatCounts, wholeHistory } from "./past.ts";
 import { RunEndings } from "./run-endings.ts";
 import { Scheduler } from "./scheduler.ts";
 import { checkValue } from "./schema.ts";
@@ -296,12 +296,9 @@ export class Lives {
     agent: Agent,
     past: { readonly history: readonly HistoryEvent[]; readonly inbox: readonly SignalRecord[] },
   ): Execution {
-    const counting = {
-      lastSeq: past.history.at(-1)?.seq ?? 0,
-      rows: rowsThatCount(past.history),
-      inbox: past.inbox,
-    };
-    return new Execution(run, agent, counting, this.#ports);
+    const { history, inbox } = past;
+    const lastSeq = history.at(-1)?.seq ?? 0;
+    return new Execution(run, agent, { lastSeq, counting: whatCounts(history), inbox }, this.#ports);
   }
 
   #makePorts(): ExecutionPorts {
@@ -330,6 +327,10 @@ export class Lives {
       },
       onSettled: (execution, written) =>
         this.leave(execution.run, execution.status, execution.hasChildren, written),
+      onRetraced: ({ run: { id, agent } }) => {
+        this.#scheduler.forget(id);
+        this.#scheduler.wake(id, agent);
+      },
       onWaiting: (execution) => this.#scheduler.noteWaiting(execution.run.id),
     };
   }

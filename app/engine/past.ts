@@ -1,6 +1,5 @@
 import type { HistoryEvent, Journal } from "./journal.ts";
-import { isOutcome } from "./recorded-steps.ts";
-import { identityKey, type StepIdentity } from "./step-identity.ts";
+import { goOnFrom, type Counting, type RetryPoint } from "./retry-point.ts";
 
 /** So many rows are read at a time. */
 const pageRows = 5_000;
@@ -15,66 +14,47 @@ export async function wholeHistory(journal: Journal, runId: string): Promise<rea
   }
 }
 
-/** What `run.retried` says: the call that is made anew, and from which row on history no longer counts. */
-export interface RetryPoint {
-  readonly fromSeq: number;
-  readonly path: string;
-  readonly name: string;
-  readonly occurrence: number;
+/** What `run.retraced` says: what a retry's replay has found out of the rows that it was to go by. */
+export interface Retraced {
+  /** Rows that no longer count: calls that came of a failure which is made anew, and further calls that are made anew. */
+  readonly dropped: readonly number[];
+  /** The code may do without calls that were first recorded behind this row. */
+  readonly after: number;
+  /** Whether the rest counts for good; otherwise it is replayed once more to see what it needs of that. */
+  readonly done: boolean;
 }
 
-/**
- * The rows that a replay goes by: those before a retry's point, without the retried call itself. Nothing is ever taken
- * out of history; a retry is a new part of it.
- */
-export function rowsThatCount(history: readonly HistoryEvent[]): readonly HistoryEvent[] {
-  let counting: HistoryEvent[] = [];
+/** What `run.forked` says. `after` is there if it is yet to be found out which of the shared rows count. */
+export interface Forked {
+  readonly run: string;
+  readonly from: RetryPoint;
+  readonly after?: number;
+}
+
+/** What a replay goes by. Nothing is ever taken out of history; a retry is a new part of it, which says what counts. */
+export function whatCounts(history: readonly HistoryEvent[]): Counting {
+  let rows: HistoryEvent[] = [];
+  let retracing: Counting["retracing"] = null;
   for (const event of history) {
-    if (event.kind === "run.retried") counting = before(counting, event.data as RetryPoint);
-    else counting.push(event);
+    if (event.kind === "run.retried") {
+      const kept = goOnFrom({ rows, retracing }, event.data as RetryPoint);
+      rows = [...kept.rows];
+      retracing = kept.retracing;
+    } else if (event.kind === "run.retraced") {
+      const { dropped, after, done } = event.data as Retraced;
+      const gone = new Set(dropped);
+      rows = rows.filter(({ seq }) => !gone.has(seq));
+      retracing = done ? null : { after };
+    } else {
+      rows.push(event);
+      const after = event.kind === "run.forked" ? (event.data as Forked).after : undefined;
+      if (after !== undefined) retracing = { after };
+    }
   }
-  return counting;
+  return { rows, retracing };
 }
 
-/**
- * The rows that a run shares with its fork at the point. A child whose end is not among them is started anew: it was
- * cancelled when its parent ended, or belongs to the run that was forked.
- */
-export function before(rows: readonly HistoryEvent[], point: RetryPoint): HistoryEvent[] {
-  const again = identityKey(point);
-  const shared = rows.filter(
-    (event) => event.seq < point.fromSeq && (point.name === "" || identityKey(event) !== again),
-  );
-  const settled = new Set(shared.filter(({ kind }) => isOutcome(kind)).map(identityKey));
-  return shared.filter((event) => event.kind !== "child.started" || settled.has(identityKey(event)));
-}
-
-export interface StepPlace {
-  readonly path?: string | undefined;
-  readonly name: string;
-  readonly occurrence?: number | undefined;
-}
-
-/**
- * Where a run is to go on from: the call that was named, else the last that failed, else the end of what was recorded.
- * Undefined if history has no such call.
- */
-export function findRetryPoint(
-  history: readonly HistoryEvent[],
-  place: StepPlace | undefined,
-): RetryPoint | undefined {
-  const rows = rowsThatCount(history);
-  const outcomes = rows.filter(({ kind }) => isOutcome(kind));
-  const found =
-    place === undefined
-      ? outcomes.findLast(({ kind }) => kind === "step.failed" || kind === "child.failed")
-      : outcomes.find((event) => identityKey(event) === identityKey(identityOf(place)));
-  if (found !== undefined)
-    return { fromSeq: found.seq, path: found.path, name: found.name, occurrence: found.occurrence };
-  const end = (history.at(-1)?.seq ?? 0) + 1;
-  return place === undefined ? { fromSeq: end, path: "", name: "", occurrence: 0 } : undefined;
-}
-
-function identityOf({ path = "", name, occurrence = 0 }: StepPlace): StepIdentity {
-  return { path, name, occurrence };
+/** The rows of `whatCounts`. */
+export function rowsThatCount(history: readonly HistoryEvent[]): readonly HistoryEvent[] {
+  return whatCounts(history).rows;
 }

@@ -6,10 +6,22 @@ export type CallKind = "step" | "sleep" | "signal" | "child" | "start" | "value"
 /** What history knows of one durable call. */
 export interface RecordedCall {
   readonly kind: CallKind;
+  /** All its rows, in order: there is at least one. */
+  readonly rows: HistoryEvent[];
   /** The row that settles the call, if it came to that. */
   outcome: HistoryEvent | null;
   /** `sleep.started`, `signal.waiting`, `child.started` or the latest `step.retrying`. */
   progress: HistoryEvent | null;
+}
+
+/** Whether a row of this kind tells of a durable call. */
+export function isOfCall(kind: HistoryKind): boolean {
+  return kindOfEvent[kind] !== undefined;
+}
+
+/** Whether a row of this kind says that a call has failed for good. */
+export function isFailure(kind: HistoryKind): boolean {
+  return kind === "step.failed" || kind === "child.failed";
 }
 
 /** Whether a row of this kind settles the call that it names. */
@@ -46,8 +58,9 @@ export class RecordedSteps {
       const meaning = kindOfEvent[event.kind];
       if (meaning === undefined) continue;
       const key = identityKey(event);
-      const call = this.#calls.get(key) ?? { kind: meaning.call, outcome: null, progress: null };
+      const call = this.#calls.get(key) ?? { kind: meaning.call, rows: [], outcome: null, progress: null };
       this.#calls.set(key, call);
+      call.rows.push(event);
       if (meaning.settles) {
         call.outcome = event;
         outcomes.push(event);
@@ -55,6 +68,19 @@ export class RecordedSteps {
     }
     this.outcomes = outcomes;
     this.#unasked = new Set(this.#calls.values());
+  }
+
+  get calls(): Iterable<RecordedCall> {
+    return this.#calls.values();
+  }
+
+  /** Those that the code has not made yet. */
+  get unasked(): ReadonlySet<RecordedCall> {
+    return this.#unasked;
+  }
+
+  callOf(event: HistoryEvent): RecordedCall | undefined {
+    return this.#calls.get(identityKey(event));
   }
 
   get allAsked(): boolean {

@@ -1,6 +1,9 @@
 import type { Clock } from "./clock.ts";
 import type { HistoryEvent } from "./journal.ts";
+import type { Retraced } from "./past.ts";
 import type { CallKind, RecordedCall, RecordedSteps } from "./recorded-steps.ts";
+import { Retrace } from "./retrace.ts";
+import type { Retracing } from "./retry-point.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { turn } from "./turn.ts";
 
@@ -20,6 +23,8 @@ type Settle = (event: HistoryEvent) => void;
 
 export interface ReplayEvents {
   mismatch(error: MismatchError): void;
+  /** A retry's replay has found out more of what counts: that is to be recorded, and the run replayed by it. */
+  retraced(found: Retraced): void;
   /** All that could be handed out was, and the code has gone on as far as it can. */
   idle(): void;
 }
@@ -31,6 +36,8 @@ export interface ReplayEvents {
  */
 export class Replay {
   readonly #recorded: RecordedSteps;
+  /** Not null: no new call is made in this replay. */
+  readonly #retrace: Retrace | null;
   readonly #clock: Clock;
   readonly #on: ReplayEvents;
   /** Who waits for an outcome, by its row. */
@@ -45,14 +52,19 @@ export class Replay {
   #cancelTimer: (() => void) | null = null;
   #closed = false;
 
-  constructor(recorded: RecordedSteps, clock: Clock, on: ReplayEvents) {
+  constructor(
+    { recorded, retracing }: { readonly recorded: RecordedSteps; readonly retracing: Retracing | null },
+    clock: Clock,
+    on: ReplayEvents,
+  ) {
     this.#recorded = recorded;
+    this.#retrace = retracing === null ? null : new Retrace(recorded, retracing);
     this.#clock = clock;
     this.#on = on;
   }
 
   get replaying(): boolean {
-    return this.#cursor < this.#recorded.outcomes.length || !this.#recorded.allAsked;
+    return this.#retrace !== null || this.#hasMore;
   }
 
   /** Whether calls are being handed their outcomes, or held back until others were. */
@@ -95,10 +107,12 @@ export class Replay {
     });
   }
 
-  /** Whether the code has made every recorded call; otherwise reports the mismatch. */
-  checkEnd(): boolean {
+  /** Whether the run may end as its code has; otherwise reports the mismatch, or what a retry's replay has found by it. */
+  checkEnd(ending: { readonly output: unknown } | { readonly thrown: unknown }): boolean {
     const unasked = this.#recorded.firstUnasked();
-    if (unasked === null) return true;
+    if (unasked !== null && this.#retraced(this.#retrace?.stuckAt(this.#cursor))) return false;
+    if (unasked === null)
+      return !("thrown" in ending && this.#retraced(this.#retrace?.thrownAt(this.#cursor, ending.thrown)));
     this.#report(`the code ended without asking for ${unasked}, which history has`);
     return false;
   }
@@ -106,6 +120,11 @@ export class Replay {
   close(): void {
     this.#closed = true;
     this.#stopTimer();
+  }
+
+  /** Whether history has calls that the code has not made, or outcomes that it was not given. */
+  get #hasMore(): boolean {
+    return this.#cursor < this.#recorded.outcomes.length || !this.#recorded.allAsked;
   }
 
   async #pump(): Promise<void> {
@@ -131,6 +150,7 @@ export class Replay {
     const seq = recorded ?? this.#live[0];
     const settle = seq === undefined ? undefined : this.#askers.get(seq);
     if (seq === undefined || settle === undefined) return undefined;
+    if (recorded !== undefined && this.#retraced(this.#retrace?.turnOf(this.#cursor))) return undefined;
     this.#askers.delete(seq);
     if (recorded === undefined) this.#live.shift();
     else this.#cursor += 1;
@@ -140,12 +160,13 @@ export class Replay {
 
   #releaseHeld(): void {
     if (this.#closed) return;
-    if (this.replaying) {
+    if (this.#hasMore) {
       const somethingWaits = this.#held.length > 0 || this.#askers.size > 0;
       if (somethingWaits && this.#cancelTimer === null) this.#awaitCalls(mismatchTicks);
       return;
     }
     this.#stopTimer();
+    if (this.#held.length > 0 && this.#retraced(this.#retrace?.allCounts())) return;
     const held = this.#held;
     this.#held = [];
     this.#releasing = held.length > 0;
@@ -155,6 +176,7 @@ export class Replay {
   #awaitCalls(ticksLeft: number): void {
     this.#cancelTimer = this.#clock.setTimer(this.#clock.now() + mismatchTickMs, () => {
       if (ticksLeft > 1) return this.#awaitCalls(ticksLeft - 1);
+      if (this.#retraced(this.#retrace?.stuckAt(this.#cursor))) return;
       const [first] = this.#held;
       const instead =
         first === undefined ? "the code waits for later calls" : `the code asks for ${first.describe}`;
@@ -167,6 +189,14 @@ export class Replay {
   #stopTimer(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
+  }
+
+  /** Whether something was found: then this replay is over. */
+  #retraced(found: Retraced | null | undefined): boolean {
+    if (found === null || found === undefined || this.#closed) return false;
+    this.close();
+    this.#on.retraced(found);
+    return true;
   }
 
   #report(what: string): void {

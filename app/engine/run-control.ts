@@ -3,21 +3,14 @@ import type { CrashLoopError } from "./crash-loop.ts";
 import { InvalidInputError, WrongStatusError } from "./errors.ts";
 import {
   hasEnded,
-  type HistoryEvent,
   type HistoryKind,
   type Journal,
   type RunPatch,
   type RunRecord,
   type Write,
 } from "./journal.ts";
-import {
-  before,
-  findRetryPoint,
-  rowsThatCount,
-  wholeHistory,
-  type RetryPoint,
-  type StepPlace,
-} from "./past.ts";
+import { whatCounts, wholeHistory, type Forked } from "./past.ts";
+import { findRetryPoint, goOnFrom, type Counting, type RetryPoint, type StepPlace } from "./retry-point.ts";
 import { serializeError } from "./serialized-error.ts";
 
 /** Changes of runs that are not in memory, each committed with the row of history that tells of it. */
@@ -54,21 +47,20 @@ export class RunControl {
 
   /** Throws InvalidInputError if the run never made the call that is named. */
   async retry(run: RunRecord, from: StepPlace | undefined): Promise<void> {
-    const point = find(run.id, await wholeHistory(this.#journal, run.id), from);
+    const point = find(run, whatCounts(await wholeHistory(this.#journal, run.id)), from);
     const now = this.#clock.now();
     const patch = { status: "running", startedAt: now, endedAt: null, wakeAt: null } as const;
     await this.#change(run.id, "run.retried", point, { ...patch, output: undefined, error: null });
   }
 
-  /** A new run that shares the recorded past up to the call. Throws InvalidInputError. */
+  /** A new run that shares what a retry would go by. Throws InvalidInputError. */
   async fork(run: RunRecord, from: StepPlace | undefined): Promise<RunRecord> {
-    const history = await wholeHistory(this.#journal, run.id);
-    const point = find(run.id, history, from);
+    const counting = whatCounts(await wholeHistory(this.#journal, run.id));
+    const point = find(run, counting, from);
     const id = this.#newId();
     const now = this.#clock.now();
-    const shared = before(rowsThatCount(history), point).filter(
-      ({ kind }) => !kind.startsWith("run.") || kind === "run.started",
-    );
+    const { rows: kept, retracing } = goOnFrom(counting, point);
+    const shared = kept.filter(({ kind }) => !kind.startsWith("run.") || kind === "run.started");
     const fork: RunRecord = {
       ...run,
       id,
@@ -85,7 +77,10 @@ export class RunControl {
       wakeAt: null,
     };
     const rows = shared.map((event, index) => ({ ...event, runId: id, seq: index + 1 }));
-    const data = { run: run.id, from: point };
+    // The rows that are shared stand at other places here.
+    const after =
+      retracing === null ? {} : { after: shared.filter(({ seq }) => seq <= retracing.after).length };
+    const data: Forked = { run: run.id, from: point, ...after };
     await this.#journal.append([
       { kind: "create-run", run: fork },
       ...rows.map((event): Write => ({ kind: "event", event })),
@@ -124,11 +119,11 @@ export class RunControl {
 }
 
 /** Throws InvalidInputError if history has no such call. */
-function find(runId: string, history: readonly HistoryEvent[], from: StepPlace | undefined): RetryPoint {
-  const point = findRetryPoint(history, from);
+function find(run: RunRecord, { rows }: Counting, from: StepPlace | undefined): RetryPoint {
+  const point = findRetryPoint(run, rows, from);
   if (point !== undefined) return point;
   const place = `${from?.path ? `${from.path}/` : ""}${from?.name} (occurrence ${from?.occurrence ?? 0})`;
   throw new InvalidInputError("The step to go on from", [
-    { path: "from", message: `run "${runId}" has no recorded step ${place}` },
+    { path: "from", message: `run "${run.id}" has no recorded step ${place}` },
   ]);
 }

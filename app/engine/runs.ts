@@ -1,4 +1,4 @@
-import type { StepPlace } from "./past.ts";
+import type { StepPlace } from "./retry-point.ts";
 import type { Durability, HistoryEvent, ListedRun, RunFilter } from "./journal.ts";
 
 export interface StartRequest {

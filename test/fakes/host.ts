@@ -13,7 +13,7 @@ import {
   type ListedRun,
   type RunFilter,
 } from "../../app/engine/journal.ts";
-import type { StepPlace } from "../../app/engine/past.ts";
+import type { StepPlace } from "../../app/engine/retry-point.ts";
 import type { Runs, SignalRequest, StartRequest } from "../../app/engine/runs.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "../../app/host/host.ts";
 import { ElsewhereError, TenantUnavailableError, type Holder } from "../../app/storage/errors.ts";
