@@ -4,13 +4,11 @@ import { Attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import { RunTimeoutError } from "./errors.ts";
 import type { ExecutionPorts } from "./execution-ports.ts";
-import type { HistoryEvent, HistoryKind, RunPatch } from "./journal.ts";
-import type { RunRecord, SignalRecord, Write } from "./journal.ts";
+import type { HistoryEvent, HistoryKind, RunPatch, RunRecord, Write } from "./journal.ts";
 import { asRecorded } from "./json.ts";
-import type { Retraced } from "./past.ts";
+import { startedData, type Past, type Retraced } from "./past.ts";
 import { isOutcome, RecordedSteps } from "./recorded-steps.ts";
 import { type MismatchError, Replay } from "./replay.ts";
-import type { Counting } from "./retry-point.ts";
 import { RunLog, type NewEvent } from "./run-log.ts";
 import { RunState } from "./run-state.ts";
 import { serializeError } from "./serialized-error.ts";
@@ -18,15 +16,6 @@ import { SignalExchange } from "./signal-exchange.ts";
 import type { StepIdentity } from "./step-identity.ts";
 import { turn } from "./turn.ts";
 import type { Waits } from "./waits.ts";
-
-/** What is recorded of a run when it comes to life. */
-export interface Past {
-  readonly lastSeq: number;
-  /** The rows that a replay goes by. */
-  readonly counting: Counting;
-  /** Signals that nobody has taken. */
-  readonly inbox: readonly SignalRecord[];
-}
 
 /** Between attempts to pass the gate before a step's effects, while the store does not take what they rest on. */
 const gateRetryMs = 250;
@@ -60,7 +49,7 @@ export class Execution {
     this.#written = { startedAt: run.startedAt, state: run.state };
     this.#state = new RunState(run);
     const { rows, retracing } = past.counting;
-    this.hasChildren = rows.some(({ kind }) => kind === "child.started");
+    this.hasChildren = past.hasChildren;
     this.#isNew = !rows.some(({ kind }) => kind === "run.started");
     this.signals = new SignalExchange(past.inbox, {
       record: (...facts) => this.record(...facts),
@@ -335,11 +324,6 @@ export class Execution {
     const own: readonly Write[] = patch === null ? [] : [{ kind: "patch-run", runId: this.run.id, patch }];
     return (event) => (event === undefined || also === undefined ? own : [...own, ...also(event)]);
   }
-}
-
-/** What a run's first row says. */
-export function startedData({ agent, input }: RunRecord): unknown {
-  return { agent, input };
 }
 
 function row(

@@ -3,13 +3,13 @@ import { childEnd } from "./child-end.ts";
 import { UnknownAgentError, UnreadableRunError, WrongStatusError } from "./errors.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { ExecutionPorts } from "./execution-ports.ts";
-import { Execution, startedData } from "./execution.ts";
+import { Execution } from "./execution.ts";
 import { failureAgentId, failureAgents, failureInput } from "./failure-agent.ts";
 import { noGuard } from "./guard.ts";
 import { hasEnded, type Durability, type HistoryEvent, type RunRecord, type RunStatus } from "./journal.ts";
 import type { ListedRun, SignalRecord } from "./journal.ts";
 import { KeyedQueue } from "./keyed-queue.ts";
-import { whatCounts, wholeHistory } from "./past.ts";
+import { startedData, whatCounts, wholeHistory, type Past } from "./past.ts";
 import { RunEndings } from "./run-endings.ts";
 import { Scheduler } from "./scheduler.ts";
 import { checkValue } from "./schema.ts";
@@ -298,7 +298,9 @@ export class Lives {
   ): Execution {
     const { history, inbox } = past;
     const lastSeq = history.at(-1)?.seq ?? 0;
-    return new Execution(run, agent, { lastSeq, counting: whatCounts(history), inbox }, this.#ports);
+    const hasChildren = history.some(({ kind }) => kind === "child.started");
+    const read: Past = { lastSeq, counting: whatCounts(history), hasChildren, inbox };
+    return new Execution(run, agent, read, this.#ports);
   }
 
   #makePorts(): ExecutionPorts {

@@ -1,5 +1,15 @@
-import type { HistoryEvent, Journal } from "./journal.ts";
+import type { HistoryEvent, Journal, RunRecord, SignalRecord } from "./journal.ts";
 import { goOnFrom, type Counting, type RetryPoint } from "./retry-point.ts";
+
+/** What is recorded of a run when it comes to life. */
+export interface Past {
+  readonly lastSeq: number;
+  readonly counting: Counting;
+  /** Whether it has ever started a run to wait for: that may have been retried, although the row does not count any more. */
+  readonly hasChildren: boolean;
+  /** Signals that nobody has taken. */
+  readonly inbox: readonly SignalRecord[];
+}
 
 /** So many rows are read at a time. */
 const pageRows = 5_000;
@@ -12,6 +22,11 @@ export async function wholeHistory(journal: Journal, runId: string): Promise<rea
     all.push(...page);
     if (page.length < pageRows) return all;
   }
+}
+
+/** What a run's first row says. */
+export function startedData({ agent, input }: RunRecord): unknown {
+  return { agent, input };
 }
 
 /** What `run.retraced` says: what a retry's replay has found out of the rows that it was to go by. */

@@ -9,6 +9,7 @@ type Broken = Set<string>;
 type Handler = (
   context: RunContext<unknown>,
   one: (name: string, ms?: number) => Promise<string>,
+  wait: (ms: number) => Promise<void>,
 ) => Promise<unknown>;
 
 /** Runs the agent until it has failed, with the steps that `broken` names. */
@@ -17,13 +18,16 @@ async function failed(handler: Handler, broken: Broken) {
   const engine = await TestEngine.create([
     anyAgent(
       (context) =>
-        handler(context, (name, ms = 0) =>
-          context.step.run(name, async () => {
-            called.push(name);
-            await engine.clock.wait(ms);
-            if (broken.has(name)) throw new Error(`${name} is broken`);
-            return `${name} ${called.filter((each) => each === name).length}`;
-          }),
+        handler(
+          context,
+          (name, ms = 0) =>
+            context.step.run(name, async () => {
+              called.push(name);
+              await engine.clock.wait(ms);
+              if (broken.has(name)) throw new Error(`${name} is broken`);
+              return `${name} ${called.filter((each) => each === name).length}`;
+            }),
+          (ms) => engine.clock.wait(ms),
         ),
       { retry: { maxAttempts: 1 } },
     ),
@@ -235,14 +239,18 @@ test("a retry after which the code would fail again without a call makes the fai
 
 test("parallel code that shares a name with what came of the failure does not get its result", async () => {
   const broken = new Set(["a"]);
-  const handler: Handler = async ({ step }, one) =>
-    await allOf([
-      one("a").catch(async (error: unknown) => {
-        await step.run("save", () => "of the failure");
-        throw error;
-      }),
-      one("b", 10).then(() => step.run("save", () => "of b")),
-    ]);
+  const handler: Handler = async ({ step }, one, wait) => {
+    const save = async (what: string, ms: number): Promise<string> =>
+      await step.run("save", async () => {
+        await wait(ms);
+        return what;
+      });
+    const a = one("a").catch(async (error: unknown) => {
+      await save("of the failure", 30);
+      throw error;
+    });
+    return await allOf([a, one("b", 10).then(() => save("of b", 5))]);
+  };
   const { again } = await failed(handler, broken);
   broken.clear();
   expect(await again()).toMatchObject({ status: "completed", output: ["a 1", "of b"] });
