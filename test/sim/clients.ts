@@ -16,6 +16,8 @@ export interface ClientsOptions {
   readonly answering: () => Life | null;
 }
 
+type Control = "cancel" | "pause" | "resume" | "retry" | "fork" | "remove";
+
 /** Those outside who ask something of a tenant's runs, and tell the witness what they were promised. */
 export class Clients {
   readonly #options: ClientsOptions;
@@ -68,15 +70,33 @@ export class Clients {
   }
 
   control(): void {
-    const { random, witness } = this.#options;
+    const { random } = this.#options;
     const runId = this.#someRun();
     if (runId === undefined) return;
-    const calls = ["cancel", "pause", "pause", "resume", "resume", "retry", "fork", "remove"] as const;
-    const call = random.pick(calls);
+    const calls = [
+      "cancel",
+      "pause",
+      "pause",
+      "resume",
+      "resume",
+      "retry",
+      "retry",
+      "fork",
+      "remove",
+    ] as const;
+    this.#control(random.pick(calls), runId);
+  }
+
+  #control(call: Control, runId: string): void {
     this.#request(`${call} ${runId}`, async ({ engine }) => {
-      if (call === "retry") witness.changed.add(runId);
+      if (call === "retry") this.#options.witness.changed.add(runId);
       await engine[call](runId);
     });
+  }
+
+  retryFailed(): void {
+    for (const { id, status } of this.#options.file.state.runs.values())
+      if (status === "failed") this.#control("retry", id);
   }
 
   #send(runId: string, name: string, number: number): void {

@@ -43,7 +43,10 @@ function checkRows(run: RunRecord, rows: readonly HistoryEvent[]): void {
     throw new Violation(`run ${run.id} goes on and never started`);
   for (const row of rows.filter(({ kind }) => kind === "sleep.ended")) {
     const began = rows.findLast(
-      (earlier) => earlier.kind === "sleep.started" && identityKey(earlier) === identityKey(row),
+      (earlier) =>
+        earlier.seq < row.seq &&
+        earlier.kind === "sleep.started" &&
+        identityKey(earlier) === identityKey(row),
     );
     const until = (began?.data as { readonly until: number } | undefined)?.until ?? Infinity;
     if (row.at < until) throw new Violation(`run ${run.id}: row ${row.seq} ends a sleep before its time`);
@@ -65,7 +68,7 @@ function checkEnding(run: RunRecord, rows: readonly HistoryEvent[]): void {
 
 /** A child is there with the row that tells of it, and has ended as the row of its end says. */
 function checkChildren(state: State, deleted: ReadonlySet<string>, rows: readonly HistoryEvent[]): void {
-  for (const { kind, data, runId, path, name, occurrence } of rows) {
+  for (const { seq, kind, data, runId, path, name, occurrence } of rows) {
     if (kind === "child.started" || kind === "child.detached") {
       const { runId: childId } = data as { readonly runId: string };
       if (!state.runs.has(childId) && !deleted.has(childId))
@@ -73,7 +76,9 @@ function checkChildren(state: State, deleted: ReadonlySet<string>, rows: readonl
     }
     if (kind !== "child.completed") continue;
     const key = identityKey({ path, name, occurrence });
-    const started = rows.findLast((row) => row.kind === "child.started" && identityKey(row) === key);
+    const started = rows.findLast(
+      (row) => row.seq < seq && row.kind === "child.started" && identityKey(row) === key,
+    );
     const childId = (started?.data as { readonly runId: string } | undefined)?.runId ?? "";
     if (deleted.has(childId)) continue;
     const child = state.history.get(childId) ?? [];

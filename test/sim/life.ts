@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { Engine } from "../../app/engine/engine.ts";
 import type { Agent, FailureContext, RunContext } from "../../app/engine/agent.ts";
 import type { Clock } from "../../app/engine/clock.ts";
@@ -39,6 +40,7 @@ export interface LifeOptions {
   readonly weather: Weather;
   readonly witness: Witness;
   readonly programs: readonly Program[];
+  readonly ownNames: boolean;
   readonly maxLive: number;
   readonly durability: Durability;
   readonly newId: () => string;
@@ -78,6 +80,7 @@ export class Life {
       clock: planted.clock?.(this.clock, random) ?? this.clock,
       log: { info: () => {}, warn: () => {}, error: () => {} },
       tenantId: "acme",
+      guard: { begin: ({ run }, call) => runs.run(run.id, call), enter: () => {} },
       durability: options.durability,
       newId: planted.newId?.(options.newId, random) ?? options.newId,
       random: () => random.next(),
@@ -111,13 +114,20 @@ export class Life {
         ...(timeoutMs === null ? {} : { timeout: timeoutMs }),
         ...(onFailure === null
           ? {}
-          : { onFailure: async (context) => interpret(onFailure, await asRun(context), outside) }),
+          : { onFailure: async (context) => interpret(onFailure, asRun(context), outside) }),
       }),
     );
     const outside: Outside = {
       agent: (index) => agents[index] as Agent,
+      ownNames: this.#options.ownNames,
+      making: (runId, identity, before) =>
+        this.#watched(() => this.#options.witness.made(runId, identity, before)),
       called: (runId, key) => this.#watched(() => this.#options.witness.called(runId, key)),
       attempt: (key, attempt, ms) => this.#attempt(key, attempt, ms),
+      isMended: (runId) => {
+        const rows = this.#options.file.state.history.get(runId) ?? [];
+        return rows.filter(({ kind }) => kind === "run.retried").length % 2 === 1;
+      },
       count: (tx, runId, identity) => this.#count(tx as MemoryTransaction, runId, identity),
       settled: (runId, identity, result) =>
         this.#watched(() => this.#options.witness.settled(runId, identity, result)),
@@ -239,10 +249,12 @@ export class Life {
   }
 }
 
-/** What a program is given as `onFailure`, which is not told the id of its own run: a step knows it. */
-async function asRun(context: FailureContext<unknown>): Promise<RunContext<unknown>> {
-  const who = await context.step.run("who", ({ idempotencyKey }) => idempotencyKey.split(":")[0]);
-  return { ...context, run: { id: String(who), agent: context.run.agent, setState: () => {} } };
+/** The run whose code goes on. */
+const runs = new AsyncLocalStorage<string>();
+
+/** What a program is given as `onFailure`, which is not told the id of its own run. */
+function asRun(context: FailureContext<unknown>): RunContext<unknown> {
+  return { ...context, run: { id: runs.getStore() ?? "", agent: context.run.agent, setState: () => {} } };
 }
 
 function lineOf({ runId, seq, kind, path, name }: HistoryEvent): string {

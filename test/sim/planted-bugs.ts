@@ -1,4 +1,4 @@
-import { hasEnded, type Journal, type Write } from "../../app/engine/journal.ts";
+import { hasEnded, type HistoryEvent, type Journal, type Write } from "../../app/engine/journal.ts";
 import type { Planted } from "./life.ts";
 
 /** Of the occasions for it, a bug takes one in five. */
@@ -144,6 +144,12 @@ export const plantedBugs: Readonly<Record<string, Planted>> = {
         },
       }),
   },
+  "a journal that reads of a retry no more than where it goes on from": {
+    journal: (journal) =>
+      changed(journal, {
+        history: async (runId, range) => (await journal.history(runId, range)).map(cutAtFailure),
+      }),
+  },
   "a clock that goes backwards": {
     clock: (clock, random) => ({
       now: () => clock.now() - (random.chance(often) ? 3 : 0),
@@ -178,6 +184,13 @@ export const plantedBugs: Readonly<Record<string, Planted>> = {
     },
   },
 };
+
+/** A retry as it would be without regard to what went on beside the failure. */
+function cutAtFailure(row: HistoryEvent): HistoryEvent {
+  if (row.kind !== "run.retried") return row;
+  const { failed, after } = row.data as { readonly failed: object | null; readonly after: number };
+  return failed === null ? row : { ...row, data: { ...failed, fromSeq: after } };
+}
 
 function changed(journal: Journal, changes: Partial<Journal>): Journal {
   return new Proxy(journal, {

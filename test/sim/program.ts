@@ -23,7 +23,7 @@ export type Op =
   | { readonly op: "random" }
   | { readonly op: "state" }
   | { readonly op: "throw" }
-  | { readonly op: "all" | "race"; readonly branches: readonly (readonly Op[])[] }
+  | { readonly op: "all" | "settled" | "race"; readonly branches: readonly (readonly Op[])[] }
   | {
       readonly op: "map";
       readonly name: string;
@@ -32,7 +32,8 @@ export type Op =
       readonly body: readonly Op[];
     }
   | { readonly op: "loop"; readonly times: number; readonly body: readonly Op[] }
-  | { readonly op: "catch"; readonly body: readonly Op[] };
+  | { readonly op: "catch"; readonly body: readonly Op[] }
+  | { readonly op: "finally"; readonly body: readonly Op[]; readonly after: readonly Op[] };
 
 export interface Program {
   readonly ops: readonly Op[];
@@ -48,26 +49,40 @@ const maxDepth = 2;
 
 /**
  * Agents of one world; each may call those behind it. A program that is `steady` gives the same output whenever what it
- * calls is called: it races nothing, fails by nothing and waits for nothing that may come too late.
+ * calls is called: it races nothing, fails by nothing and waits for nothing that may come too late. One that is `failing`
+ * has many steps that fail beside others.
  */
-export function programs(random: Random, count: number, steady: boolean): readonly Program[] {
+export function programs(
+  random: Random,
+  count: number,
+  { steady, failing }: { readonly steady: boolean; readonly failing: boolean },
+): readonly Program[] {
   return Array.from({ length: count }, (_none, index) => {
-    const some = new Programs(random, steady, index + 1, count);
+    const some = new Programs(random, { steady, failing, firstCallee: index + 1, agents: count });
     const timeoutMs = !steady && random.chance(0.15) ? random.pick([5, 1_000, 4_000, 20_000]) : null;
     const ops = some.list(0);
     return { ops, timeoutMs, onFailure: !steady && random.chance(0.3) ? some.list(0) : null };
   });
 }
 
+interface Kind {
+  readonly steady: boolean;
+  readonly failing: boolean;
+  readonly firstCallee: number;
+  readonly agents: number;
+}
+
 class Programs {
   readonly #random: Random;
   readonly #steady: boolean;
+  readonly #failing: boolean;
   readonly #firstCallee: number;
   readonly #agents: number;
 
-  constructor(random: Random, steady: boolean, firstCallee: number, agents: number) {
+  constructor(random: Random, { steady, failing, firstCallee, agents }: Kind) {
     this.#random = random;
     this.#steady = steady;
+    this.#failing = failing;
     this.#firstCallee = firstCallee;
     this.#agents = agents;
   }
@@ -79,8 +94,10 @@ class Programs {
 
   #one(depth: number): Op {
     const random = this.#random;
-    if (depth >= maxDepth || random.chance(0.65)) return this.#leaf();
-    const kind = random.pick(["all", "map", "race", "loop", "catch", "catch"]);
+    if (depth >= maxDepth || random.chance(this.#failing ? 0.4 : 0.65)) return this.#leaf();
+    const kinds = ["all", "settled", "map", "race", "loop", "catch", "catch"] as const;
+    const kind =
+      this.#failing && random.chance(0.6) ? random.pick(["settled", "finally"]) : random.pick(kinds);
     switch (kind) {
       case "map": {
         const items = random.between(1, 3);
@@ -96,7 +113,10 @@ class Programs {
         return { op: kind, times: random.between(1, 2), body: this.list(depth + 1) };
       case "catch":
         return { op: kind, body: this.list(depth + 1) };
+      case "finally":
+        return { op: kind, body: this.list(depth + 1), after: this.list(depth + 1) };
       case "all":
+      case "settled":
       case "race": {
         const op = this.#steady ? "all" : kind;
         return {
@@ -124,10 +144,16 @@ class Programs {
       "value",
       "throw",
     ] as const;
-    const kind = random.pick(kinds);
+    const kind = this.#failing && random.chance(0.6) ? "step" : random.pick(kinds);
     switch (kind) {
       case "step": {
-        const failures = random.pick([0, 0, 0, 1, this.#steady ? 1 : maxAttempts]);
+        const failures = random.pick([
+          0,
+          0,
+          this.#failing ? maxAttempts : 0,
+          1,
+          this.#steady ? 1 : maxAttempts,
+        ]);
         const timeoutMs = !this.#steady && random.chance(0.15) ? 5 : null;
         return { op: kind, name: random.pick(["a", "b"]), ms, failures, timeoutMs };
       }

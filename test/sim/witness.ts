@@ -1,4 +1,5 @@
 import { rowsThatCount } from "../../app/engine/past.ts";
+import { isFailure, isOutcome } from "../../app/engine/recorded-steps.ts";
 import { idempotencyKeyOf, identityKey, type StepIdentity } from "../../app/engine/step-identity.ts";
 import type { Durability, HistoryEvent, SignalRecord, Write } from "../../app/engine/journal.ts";
 import type { MemoryFile } from "../fakes/memory-file.ts";
@@ -44,6 +45,9 @@ export class Witness {
 
   committed(writes: readonly Write[]): void {
     this.#committed.push({ writes });
+    // The code is called from the start, and what it had seen is forgotten.
+    for (const write of writes)
+      if (write.kind === "event" && write.event.kind === "run.retraced") this.#seen.delete(write.event.runId);
   }
 
   /** What a call of `durable` that begins now promises. */
@@ -77,6 +81,25 @@ export class Witness {
       );
     const seen = this.#seen.get(runId) ?? new Map<string, string>();
     this.#seen.set(runId, seen.set(key, text));
+  }
+
+  /**
+   * The code makes a call, whose name no other has. `before`: the calls that it may rest on. What a retry does not go by any
+   * more must rest on something that is made anew.
+   */
+  made(runId: string, identity: StepIdentity, before: ReadonlySet<string>): void {
+    const rows = this.#file().history.get(runId) ?? [];
+    const key = identityKey(identity);
+    const given = rows.findLast(
+      (row) => identityKey(row) === key && isOutcome(row.kind) && !isFailure(row.kind),
+    );
+    const counting = rowsThatCount(rows).filter(({ kind }) => isOutcome(kind));
+    if (given === undefined || counting.some((row) => identityKey(row) === key)) return;
+    const kept = new Set(counting.filter(({ seq }) => seq < given.seq).map(identityKey));
+    if ([...before].every((call) => kept.has(call)))
+      throw new Violation(
+        `run ${runId}: ${label(identity)} is made anew after a retry, row ${given.seq} has its result, and it rests on nothing that is`,
+      );
   }
 
   /** The code calls a step: what it has seen by now is what the step's effects rest on. */

@@ -1,4 +1,5 @@
 import { hasEnded, type Durability, type RunRecord } from "../../app/engine/journal.ts";
+import { whatCounts } from "../../app/engine/past.ts";
 import { Random } from "../crash/drill/random.ts";
 import { SetClock } from "../fakes/clock.ts";
 import { MemoryFile } from "../fakes/memory-file.ts";
@@ -62,6 +63,9 @@ class World {
   readonly #weather: Weather;
   readonly #maxLive: number;
   readonly #durability: Durability;
+  readonly #ownNames: boolean;
+  /** How often clients look for what has failed, and retry it. */
+  readonly #retries: number;
   readonly #clients: Clients;
   #ids = 0;
   #life!: Life;
@@ -72,7 +76,9 @@ class World {
     this.#options = options;
     const plan = new Random(options.seed);
     this.steady = plan.chance(0.3);
-    this.#programs = programs(plan.fork(1), plan.between(1, 3), this.steady);
+    this.#retries = this.steady ? 0 : plan.pick([0, 2, 4]);
+    const kind = { steady: this.steady, failing: this.#retries > 0 && plan.chance(0.7) };
+    this.#programs = programs(plan.fork(1), plan.between(1, 3), kind);
     this.#maxLive = plan.pick([1, 1, 2, 3, 100]);
     this.#random = plan.fork(2);
     // What steady programs give is not to be lost with a disk.
@@ -94,6 +100,7 @@ class World {
       failingReads: rough ? plan.pick([0, 0, 0.02]) : 0,
       gate: "pass",
     };
+    this.#ownNames = plan.chance(0.5);
   }
 
   async play(): Promise<void> {
@@ -103,6 +110,7 @@ class World {
       await this.#act();
       await this.#look();
     }
+    for (let round = 0; round < this.#retries; round += 1) await this.#retryFailed();
     await this.#calmDown();
   }
 
@@ -145,6 +153,19 @@ class World {
     }
   }
 
+  /** Most runs come to their end, and those that failed are retried; that goes on while the next things happen. */
+  async #retryFailed(): Promise<void> {
+    for (let count = 0; count < 5; count += 1) {
+      await this.#passTime(5_000);
+      await this.#look();
+    }
+    this.#clients.retryFailed();
+    for (let count = this.#random.between(0, 5); count > 0; count -= 1) {
+      await this.#act();
+      await this.#look();
+    }
+  }
+
   #open(): void {
     this.trace.push(`open at ${this.#clock.now()}`);
     this.#opened = false;
@@ -155,6 +176,7 @@ class World {
       weather: this.#weather,
       witness: this.#witness,
       programs: this.#programs,
+      ownNames: this.#ownNames,
       maxLive: this.#maxLive,
       durability: this.#durability,
       newId: () => `id${String(++this.#ids).padStart(6, "0")}`,
@@ -288,12 +310,19 @@ class World {
       if (endedAt !== null && (startedAt ?? createdAt) <= endedAt)
         throw new Violation(`run ${id} goes on, and run ${parent}, which waited for it, has ended`);
     }
+    // Such a run takes up to a second of the clock, and others may wait for its room.
+    if (this.#unfinished().some(({ id, status }) => status !== "paused" && this.#isRetracing(id))) return;
     for (const run of this.#file.state.runs.values()) {
       if (hasEnded(run.status) || run.status === "paused" || (run.status === "queued" && run.wakeAt !== null))
         continue;
       const { timeoutMs = null } = this.#programs[agentIndex(run.agent)] ?? {};
       checkAtRest(run, this.#file.state.history.get(run.id) ?? [], timeoutMs);
     }
+  }
+
+  /** Whether it is being found out what a retry of the run goes by. */
+  #isRetracing(runId: string): boolean {
+    return whatCounts(this.#file.state.history.get(runId) ?? []).retracing !== null;
   }
 
   async #checkEnd(): Promise<void> {
