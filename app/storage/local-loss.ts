@@ -1,11 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import Database from "libsql";
 import * as z from "zod";
 import { checkFile } from "./check-file.ts";
 import { errorCode } from "./error-code.ts";
+import { ltxHeaderBytes, ltxWal } from "./ltx-files.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { believedWalBytes } from "./wal-check.ts";
 
 /** How far a file and its WAL had come when a round passed: what is less now has lost something that was acknowledged. */
 const witness = z.object({
@@ -71,6 +73,7 @@ export async function findLocalLoss(
     const local = await shippedLocally(path);
     if (local < shipped) return `it ends at Litestream's txid ${local}, and the store has ${shipped}`;
   }
+  if (await isWalDamaged(path)) return "its WAL is damaged";
   return await checkFile(path, (await stat(path)).size, "libsql").then(
     () => null,
     (error: Error) => error.message,
@@ -86,9 +89,44 @@ function whatIsMissing(path: string, before: Witness): string | null {
   return restarts === 0 && sizeOf(`${path}-wal`) < before.walBytes ? "its WAL is shorter than it was" : null;
 }
 
+/**
+ * Whether SQLite would leave out something of the WAL that Litestream has shipped: damage in it is no error to SQLite, but
+ * the WAL's end. What was shipped of a WAL before the one that is there has been moved into the file.
+ */
+async function isWalDamaged(path: string): Promise<boolean> {
+  const { size, salt } = readWal(`${path}-wal`);
+  if (size === 0) return false;
+  const shipped = await shippedOfWal(path);
+  const atLeast = shipped?.salt === salt ? Math.max(walHeaderBytes, shipped.endBytes) : walHeaderBytes;
+  return (await believedWalBytes(`${path}-wal`, atLeast)) < atLeast;
+}
+
+/** Up to where Litestream has read which WAL, as the newest of its files beside the tenant's says. */
+async function shippedOfWal(path: string): Promise<ReturnType<typeof ltxWal>> {
+  const newest = (await ltxNames(path)).toSorted().at(-1);
+  if (newest === undefined) return null;
+  const file = await open(join(ltxFolder(path), newest), "r");
+  try {
+    const header = Buffer.alloc(ltxHeaderBytes);
+    await file.read(header, 0, ltxHeaderBytes, 0);
+    return ltxWal(header);
+  } finally {
+    await file.close();
+  }
+}
+
 /** The last txid that Litestream has shipped of the file, as its metadata beside it says; 0 without any. */
 export async function shippedLocally(path: string): Promise<number> {
-  return lastTxid(await readdir(join(dirname(path), ".tenant.db-litestream/ltx/0")).catch(() => []));
+  return lastTxid(await ltxNames(path));
+}
+
+async function ltxNames(path: string): Promise<readonly string[]> {
+  const names = await readdir(ltxFolder(path)).catch(() => []);
+  return names.filter((name) => ltxName.test(name));
+}
+
+function ltxFolder(path: string): string {
+  return join(dirname(path), ".tenant.db-litestream/ltx/0");
 }
 
 function lastTxid(names: readonly string[]): number {

@@ -9,6 +9,10 @@ export interface LtxFile {
 const ltxKey = /\/ltx\/(\d+)\/([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;
 /** Where an LTX file's header has the time of its last transaction: 8 bytes, epoch milliseconds. */
 const timestampOffset = 32;
+/** Where it has the offset and the size of what was read of the WAL, 8 bytes each, and then the WAL's first salt. */
+const walOffset = 48;
+/** Of an LTX file's header. */
+export const ltxHeaderBytes = 100;
 
 /** What of a listing are such files. */
 export function ltxFiles(keys: readonly string[]): readonly LtxFile[] {
@@ -39,4 +43,12 @@ export function ltxTimestamp(bytes: Uint8Array): number | null {
   const header = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (header.length < timestampOffset + 8 || header.toString("latin1", 0, 4) !== "LTX1") return null;
   return Number(header.readBigUInt64BE(timestampOffset));
+}
+
+/** Which WAL an LTX file was read from, by its first salt, and up to where; null if this is none. */
+export function ltxWal(bytes: Uint8Array): { readonly salt: number; readonly endBytes: number } | null {
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (header.length < ltxHeaderBytes || header.toString("latin1", 0, 4) !== "LTX1") return null;
+  const endBytes = Number(header.readBigInt64BE(walOffset) + header.readBigInt64BE(walOffset + 8));
+  return { salt: header.readUInt32BE(walOffset + 16), endBytes };
 }

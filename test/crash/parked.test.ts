@@ -1,3 +1,5 @@
+import { open, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readTenantRecord } from "../../app/storage/records.ts";
 import { openStore } from "../../app/storage/open-store.ts";
@@ -53,6 +55,22 @@ test("parked, used, parked and killed, with Litestream killed between and the di
   expect(after).toEqual(before);
   expect(next.events("tenant.opened")).toMatchObject([{ source: "replica", epoch: 2 }]);
 }, 120_000);
+
+test("a parked WAL whose end is overwritten, in its length, is left for its replica, and nothing is missing", async () => {
+  const life = await place.start({ HOLDFAST_IDLE: "200ms" });
+  const before = [await chain(life, "first"), await chain(life, "second")];
+  await parkedTimes(life, life.events("tenant.opened").length);
+  await life.killHard();
+  const wal = join(place.dataFolder, "acme/e1/parked.wal");
+  const file = await open(wal, "r+");
+  const lost = 60_000;
+  await file.write(Buffer.alloc(lost, 0x55), 0, lost, (await stat(wal)).size - lost);
+  await file.close();
+  const next = await place.start();
+  expect([await chain(next, "first"), await chain(next, "second")]).toEqual(before);
+  expect(next.events("tenant.local-loss")).toMatchObject([{ why: "its WAL is damaged" }]);
+  expect(next.events("tenant.opened")).toMatchObject([{ source: "replica", epoch: 2 }]);
+}, 60_000);
 
 test("a worker with nothing to do ends by itself with 0, and has given its tenants away", async () => {
   const life = await place.start({ HOLDFAST_IDLE: "200ms", HOLDFAST_EXIT_IDLE: "2s" });
