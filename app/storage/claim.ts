@@ -80,10 +80,13 @@ export async function claimTenant(
 
 /** A record that is missing beside what it told of was lost, or this is another store: neither is a new tenant. */
 async function assertNew(store: ObjectStore, tenantId: string, localEpoch: number | null): Promise<void> {
-  const [found] = await store.list(`tenants/${tenantId}/`);
+  const keys = await store.list(`tenants/${tenantId}/`);
+  const key = tenantKey(tenantId);
+  if (keys.includes(key)) throw new RecordChangedError(`The object ${key} has come just now.`);
+  const [found] = keys;
   if (found !== undefined)
     throw new TenantUnavailableError(
-      `The object ${tenantKey(tenantId)} is gone, and there is "${found}". Put it back from a backup.`,
+      `The object ${key} is gone, and there is "${found}". Put it back from a backup.`,
       { retryAfterSeconds: 60, damage: "record" },
     );
   if (localEpoch !== null)

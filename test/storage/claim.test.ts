@@ -88,6 +88,20 @@ test("of many who claim at once exactly one wins", async () => {
   }
 });
 
+test("who finds a new tenant claimed by another host between two looks is told where it is, not of a lost record", async () => {
+  const far = await workspace.host({ machine: "another", address: "http://far:1" });
+  const look = workspace.store.hold("list", "tenants/");
+  const late = claim(host);
+  await look.arrived;
+  await claim(far);
+  look.letThrough();
+  await expect(late).rejects.toMatchObject({
+    name: "ElsewhereError",
+    why: "holder",
+    holder: { hostId: far.identity.id, address: "http://far:1" },
+  });
+});
+
 test("a tenant whose host lives on another Machine is not taken, and the claimer is told where it is", async () => {
   const far = await workspace.host({ machine: "another", address: "http://far:1", region: "sea" });
   await claim(far);
