@@ -4,6 +4,9 @@ const prefix = "wakes/";
 /** Years beyond have more than four digits, which would not sort; a run may sleep until one. */
 const lastWakeAt = Date.UTC(9999, 11, 31, 23, 59);
 
+/** What else lies among the wakes, as a file manager's own files in a store that is a folder, is nobody's tenant. */
+const tenantName = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
 /** A wake in the store: `wakes/<yyyy-mm-ddThh:mm>/<tenant>`, by UTC minutes. `at` is the minute's start, epoch milliseconds. */
 export interface Wake {
   readonly key: string;
@@ -19,9 +22,9 @@ export function wakeKey(tenantId: string, at: number): string {
 export async function dueWakes(store: ObjectStore, until: number): Promise<readonly Wake[]> {
   const keys = await store.list(prefix);
   return keys.flatMap((key) => {
-    const [minute, tenantId] = key.slice(prefix.length).split("/");
+    const [minute, tenantId = ""] = key.slice(prefix.length).split("/");
     const at = Date.parse(`${minute}:00.000Z`);
-    return tenantId === undefined || !(at <= until) ? [] : [{ key, tenantId, at }];
+    return tenantName.test(tenantId) && at <= until ? [{ key, tenantId, at }] : [];
   });
 }
 

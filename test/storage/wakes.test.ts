@@ -35,6 +35,7 @@ test("wakes of later minutes, and what is no wake, are not due; the earliest com
     await workspace.inner.put(key, "");
   await workspace.inner.put("wakes/readme", "");
   await workspace.inner.put("wakes/someday/x", "");
+  await workspace.inner.put("wakes/2026-11-23T10:01/.DS_Store", "");
   expect((await dueWakes(workspace.store, at)).map(({ tenantId }) => tenantId)).toEqual(["a", "b"]);
 });
 
