@@ -1,6 +1,7 @@
 import { Hono, type Context } from "hono";
 import { z } from "zod";
 import { parseDuration } from "../engine/duration.ts";
+import { EngineStoppedError } from "../engine/errors.ts";
 import { hasEnded, type ListedRun } from "../engine/journal.ts";
 import type { Runs } from "../engine/runs.ts";
 import { allow } from "./authenticate.ts";
@@ -72,7 +73,10 @@ function toDurationMs(delay: string | number, context: z.RefinementCtx): number 
   }
 }
 
-/** The run when it has ended, or after the wait; as it was, once the client is gone, so that it holds the tenant no longer. */
+/**
+ * The run when it has ended, or after the wait. As it was, once the client is gone, so that it holds the tenant no longer,
+ * and when this host lets the tenant go: to be told to repeat a start that was made would make a second run.
+ */
 async function endedOrGone(
   runs: Runs,
   run: ListedRun,
@@ -84,6 +88,9 @@ async function endedOrGone(
   gone.addEventListener("abort", leave, { once: true });
   try {
     return await Promise.race([runs.ended(run.id, waitMs), left.promise]);
+  } catch (error) {
+    if (error instanceof EngineStoppedError) return run;
+    throw error;
   } finally {
     gone.removeEventListener("abort", leave);
   }

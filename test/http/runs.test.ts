@@ -1,4 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
+import { EngineStoppedError } from "../../app/engine/errors.ts";
+import { NotDurableError } from "../../app/storage/errors.ts";
 import { createClient, type Client } from "./client.ts";
 
 let client: Client;
@@ -70,6 +72,25 @@ test("a wait answers 200 with the output when the run has ended", async () => {
 test("a wait that is over before the run answers 202", async () => {
   const answer = await client.send("/v1/agents/echo/runs?wait=20ms", { body: { input: 1 } });
   expect(answer.status).toBe(202);
+});
+
+test("a wait that the host's end cuts off answers with the run that was started, not to start it again", async () => {
+  client.host.runs("acme").ended = () => Promise.reject(new EngineStoppedError());
+  const answer = await client.send("/v1/agents/echo/runs?wait=30s", { body: { input: 1 } });
+  expect(answer.status).toBe(202);
+  expect(answer.headers.get("location")).toBe("/v1/runs/run-000001");
+  expect(await answer.json()).toMatchObject({ id: "run-000001", status: "queued" });
+});
+
+test("a wait that is cut off is answered only if what was started is durable", async () => {
+  client.host.runs("acme").ended = () => Promise.reject(new EngineStoppedError());
+  let gates = 0;
+  client.host.durable = async () => {
+    if ((gates += 1) === 2) throw new NotDurableError("The host was fenced.");
+  };
+  const answer = await client.send("/v1/agents/echo/runs?wait=30s", { body: { input: 1 } });
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ code: "not_durable" });
 });
 
 test("a client that goes away while it waits lets the tenant go", async () => {
