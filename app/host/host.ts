@@ -63,6 +63,11 @@ export interface WakeCounts {
 export interface Host {
   readonly id: string;
   /**
+   * A request has come that is to be answered by this host or through it: until the returned function is called, the host
+   * does not end because it has nothing to do.
+   */
+  attend(): () => void;
+  /**
    * Runs `work` on the tenant, which is opened first if it is not, and is not let go while `work` runs.
    * Throws ElsewhereError, TenantUnavailableError, DrainingError.
    */

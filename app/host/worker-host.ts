@@ -87,13 +87,17 @@ export class WorkerHost implements Host {
     this.#stopListening = storage.litestream.onRestart(() => void this.#registerAgain());
   }
 
+  attend(): () => void {
+    return this.#idle?.request() ?? ((): void => {});
+  }
+
   async use<T>(
     tenantId: string,
     work: (tenant: Tenant) => Promise<T>,
     arrived: Arrived = "first",
   ): Promise<T> {
     if (this.#state !== "serving") throw new DrainingError();
-    const answered = this.#idle?.request();
+    const answered = this.attend();
     try {
       await this.#jumps.check();
       const known = arrived === "first" && !this.#places.isHere(tenantId) ? this.#routes.of(tenantId) : null;
@@ -104,7 +108,7 @@ export class WorkerHost implements Host {
         this.#routes.note(tenantId, error.holder);
       throw this.#restorePoints.explain(tenantId, error);
     } finally {
-      answered?.();
+      answered();
     }
   }
 

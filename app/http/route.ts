@@ -72,6 +72,19 @@ export class Router {
     repeats: Repeats,
     here: (arrived: Arrived) => Promise<Answer | NotBegun>,
   ): Promise<Answer | Response> {
+    const answered = this.#parts.host.attend();
+    try {
+      return await this.#route(c, repeats, here);
+    } finally {
+      answered();
+    }
+  }
+
+  async #route<Answer>(
+    c: Context<HttpEnv>,
+    repeats: Repeats,
+    here: (arrived: Arrived) => Promise<Answer | NotBegun>,
+  ): Promise<Answer | Response> {
     const arrival = arrivalOf(c.req.raw.headers, this.#parts.routing);
     const search = new Search(this.#parts.bounds ?? defaultBounds);
     let arrived: Arrived = arrival.kind === "forwarded" ? "forwarded" : "first";

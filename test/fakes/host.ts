@@ -40,9 +40,16 @@ export class FakeHost implements Host {
   ready = true;
   /** How many `use` calls are under way. */
   inUse = 0;
+  /** How many requests are being answered, here or elsewhere. */
+  attended = 0;
 
   constructor(id = "host-1") {
     this.id = id;
+  }
+
+  attend(): () => void {
+    this.attended += 1;
+    return () => void (this.attended -= 1);
   }
 
   async use<T>(

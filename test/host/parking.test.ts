@@ -201,3 +201,13 @@ test("a host that nobody uses is told to end, with its wakes in the store", asyn
   await host.drain();
   expect([await holder("acme"), (await workspace.store.list("wakes/")).length, idle]).toEqual([null, 1, 1]);
 });
+
+test("a host that only passes a request on does not end before it is answered", async () => {
+  let idle = 0;
+  const host = await workspace.host({ ...parking, exitIdleMs: 300, onIdle: () => void (idle += 1) });
+  const answered = host.attend();
+  await sleep(1_000);
+  expect(idle).toBe(0);
+  answered();
+  await until("it is told", () => idle > 0);
+});

@@ -170,6 +170,17 @@ test("a long wait is passed on, and a client that leaves it leaves it everywhere
   expect(await outcomes(here)).toEqual({ abandoned: 1 });
 });
 
+test("a host stays while a request that it has sent on is answered", async () => {
+  const server = await holder(() => {});
+  sendsTo(here, server);
+  const answering = send(here, "/v1/agents/echo/runs?wait=30s", start());
+  await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+  expect([here.host.inUse, here.host.attended]).toEqual([0, 1]);
+  await server.close();
+  expect((await answering).status).toBe(503);
+  expect(here.host.attended).toBe(0);
+});
+
 test("a client has the head and each part of a stream as soon as the holder has sent it", async () => {
   const parts = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
   const server = await holder((_incoming, outgoing) => {
