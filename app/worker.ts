@@ -9,6 +9,8 @@ import { registerHostMetrics } from "./host/host-metrics.ts";
 import { standstillLimitMs, Watchdog } from "./host/watchdog.ts";
 import { WorkerHost } from "./host/worker-host.ts";
 import { createApp } from "./http/app.ts";
+import { Forwarder } from "./http/forward.ts";
+import { LostHolders } from "./http/lost-holders.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
 import { routes } from "./routes.ts";
@@ -145,7 +147,8 @@ export async function startWorker({
   metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
   registerHostMetrics(host, metrics.registry);
   const { routing, tokenSecrets } = config;
-  const app = createApp({ host, routing, tokenSecrets, metrics, log, routes });
+  const forwarder = new Forwarder(new LostHolders(host));
+  const app = createApp({ host, routing, tokenSecrets, metrics, log, routes, forwarder });
   const server = await serveApp(app, config.port);
   log.info({ event: "listening", port: server.port, host: host.id, store: store.description }, "listening");
   return {
@@ -154,7 +157,9 @@ export async function startWorker({
     async stop() {
       clearInterval(housekeeping);
       await Promise.all([host.drain(), sweep.stop()]);
+      const cutOff = setTimeout(() => forwarder.stop(), httpGraceMs / 2);
       await server.close(httpGraceMs);
+      clearTimeout(cutOff);
       await litestream.stop();
       await watchdog.stop();
     },

@@ -33,6 +33,8 @@ export interface AppParts {
   readonly log: Logger;
   /** The user's own, at `/app`. */
   readonly routes?: Hono<AppEnv>;
+  /** Sends requests on; by default one that is never stopped. */
+  readonly forwarder?: Forwarder;
   /** How long a tenant that moves is looked for; some seconds by default. */
   readonly search?: SearchBounds;
 }
@@ -40,7 +42,7 @@ export interface AppParts {
 /** Everything that is reachable from outside. A request is authenticated, read, placed, answered and gated, in this order. */
 export function createApp(parts: AppParts): Hono<HttpEnv> {
   const { host, routing, tokenSecrets, metrics, log, routes, search } = parts;
-  const forwarder = new Forwarder(new LostHolders(host));
+  const forwarder = parts.forwarder ?? new Forwarder(new LostHolders(host));
   const router = new Router({ host, routing, forwarder, metrics, bounds: search });
   const place = createPlace(host, router);
   // One for all routes: it remembers the tokens that it has found good.

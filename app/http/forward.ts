@@ -47,10 +47,23 @@ export class Forwarder {
   readonly #times: ForwarderTimes;
   readonly #clear = new Agent(agentOptions);
   readonly #tls = new TlsAgent(agentOptions);
+  readonly #cutOff = new Set<() => void>();
+  #stopped = false;
 
   constructor(lostHolders: LostHolders, times: ForwarderTimes = defaultTimes) {
     this.#lostHolders = lostHolders;
     this.#times = times;
+  }
+
+  /** Whether this host is about to close its connections: what was sent on by then has broken off, and nothing more is. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Ends what waits for an answer, while there is time to tell its clients. */
+  stop(): void {
+    this.#stopped = true;
+    for (const cutOff of this.#cutOff) cutOff();
   }
 
   /** Whatever the network does is an outcome. */
@@ -74,11 +87,14 @@ export class Forwarder {
       upstream.destroy();
     };
     const abandon = (): void => giveUp("abandoned");
+    const cutOff = (): void => giveUp(end);
+    this.#cutOff.add(cutOff);
     const late = setTimeout(() => giveUp("unreachable"), connectWithinMs);
     const stopWatching = this.#lostHolders.watch(hostId, () => giveUp(end === "broken" ? "lost" : end));
     const settle = (outcome: Outcome): void => {
       clearTimeout(late);
       stopWatching();
+      this.#cutOff.delete(cutOff);
       resolve(outcome);
     };
     upstream.once("socket", (socket) => {

@@ -22,7 +22,7 @@ export type NotBegun = ElsewhereError | DrainingError;
 export interface RouterParts {
   readonly host: Host;
   readonly routing: Routing;
-  readonly forwarder: Pick<Forwarder, "send">;
+  readonly forwarder: Pick<Forwarder, "send" | "stopped">;
   readonly metrics: Pick<Metrics, "forwardedRequests">;
   readonly bounds?: SearchBounds | undefined;
 }
@@ -105,6 +105,7 @@ export class Router {
         // The answer was waited for, which is no time spent on looking.
         search.begin();
       }
+      if (this.#parts.forwarder.stopped) throw new DrainingError();
       // A home region is where a tenant should be, and no reason to leave it unserved.
       if (answer instanceof ElsewhereError && answer.why === "region") arrived = "forwarded";
       if (!(await search.again()))

@@ -2,6 +2,8 @@ import { Hono } from "hono";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createApp, type AppParts } from "../../app/http/app.ts";
+import { Forwarder } from "../../app/http/forward.ts";
+import { LostHolders } from "../../app/http/lost-holders.ts";
 import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
 import { serveApp } from "../../app/http/server.ts";
 import type { AppEnv } from "../../app/http/user-env.ts";
@@ -179,6 +181,24 @@ test("a host stays while a request that it has sent on is answered", async () =>
   await server.close();
   expect((await answering).status).toBe(503);
   expect(here.host.attended).toBe(0);
+});
+
+test("a host that closes answers what it has sent on: the truth without a key, to come again with one", async () => {
+  const forwarder = new Forwarder(new LostHolders(here.host));
+  const sender = await serve("host-3", { forwarder });
+  const server = await holder(() => {});
+  sendsTo(sender, server);
+  const path = "/v1/agents/echo/runs?wait=30s";
+  const answering = [start(), start({ "idempotency-key": "a" })].map((init) => send(sender, path, init));
+  await vi.waitFor(() => expect(server.requests).toHaveLength(2));
+  forwarder.stop();
+  const [bare, keyed] = await Promise.all(answering.map(async (answer) => problem(await answer)));
+  expect(bare).toMatchObject({
+    code: "tenant_unavailable",
+    detail: expect.stringContaining("may have been done"),
+  });
+  expect(keyed).toMatchObject({ code: "draining" });
+  expect(server.requests).toHaveLength(2);
 });
 
 test("a client has the head and each part of a stream as soon as the holder has sent it", async () => {
