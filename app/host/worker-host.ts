@@ -105,7 +105,7 @@ export class WorkerHost implements Host {
       return await this.#places.slot(tenantId).use(work, { farFromHome: this.#farFromHome(arrived) });
     } catch (error) {
       if (error instanceof ElsewhereError && error.why === "holder" && error.holder !== null)
-        this.#routes.note(tenantId, error.holder);
+        this.#noteHolder(tenantId, error.holder);
       throw this.#restorePoints.explain(tenantId, error);
     } finally {
       answered();
@@ -250,6 +250,16 @@ export class WorkerHost implements Host {
       if (!(error instanceof ElsewhereError) || error.holder === null) throw error;
       this.#routes.watch(error.holder.hostId);
     }
+  }
+
+  #noteHolder(tenantId: string, holder: Holder): void {
+    const { address } = this.#options.storage.hostRecord.identity;
+    if (holder.address === address)
+      this.#options.log.warn(
+        { tenant: tenantId, holder: holder.hostId, address },
+        "another host tells this one's own address, so that requests cannot reach it: set HOLDFAST_ADVERTISE on each",
+      );
+    this.#routes.note(tenantId, holder);
   }
 
   #farFromHome(arrived: Arrived): FarFromHome {

@@ -2,6 +2,7 @@ import { ElsewhereError, TenantUnavailableError } from "./errors.ts";
 import { fenceHost } from "./host-record.ts";
 import { type ObjectStore, StoreUnavailableError } from "./object-store.ts";
 import { holderOf, type Peers } from "./peers.ts";
+import { dataKeyKey } from "./tenant-key.ts";
 import {
   freshNonce,
   newestMarked,
@@ -80,10 +81,12 @@ export async function claimTenant(
 
 /** A record that is missing beside what it told of was lost, or this is another store: neither is a new tenant. */
 async function assertNew(store: ObjectStore, tenantId: string, localEpoch: number | null): Promise<void> {
+  // First the data key, which is made behind the first claim: whoever finds one finds that claim's record by the listing.
+  const sealed = await store.get(dataKeyKey(tenantId));
   const keys = await store.list(`tenants/${tenantId}/`);
   const key = tenantKey(tenantId);
   if (keys.includes(key)) throw new RecordChangedError(`The object ${key} has come just now.`);
-  const [found] = keys;
+  const found = keys[0] ?? (sealed === undefined ? undefined : dataKeyKey(tenantId));
   if (found !== undefined)
     throw new TenantUnavailableError(
       `The object ${key} is gone, and there is "${found}". Put it back from a backup.`,

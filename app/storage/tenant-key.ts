@@ -20,6 +20,11 @@ const wrappedKeys = z.looseObject({
   keys: z.array(z.object({ id: z.string(), masterKeyId: z.string(), wrapped: z.base64() })).min(1),
 });
 
+/** The object that holds the tenant's data keys. */
+export function dataKeyKey(tenantId: string): string {
+  return `keys/${tenantId}.json`;
+}
+
 /**
  * The codec of the tenant: reads its data key, or makes one for a tenant that has none. `sealedWith` is the key that its
  * record names: then nothing but that key will do. Throws TenantUnavailableError.
@@ -37,7 +42,7 @@ export async function tenantCodec(
       { retryAfterSeconds: 60 },
     );
   }
-  const objectKey = `keys/${tenantId}.json`;
+  const objectKey = dataKeyKey(tenantId);
   const existing = await store.get(objectKey);
   if (existing !== undefined) return unwrap(tenantId, existing.body, masterKeys);
   if (sealedWith !== null)
@@ -90,7 +95,7 @@ function parse(tenantId: string, body: Uint8Array): z.infer<typeof wrappedKeys> 
   try {
     return wrappedKeys.parse(JSON.parse(new TextDecoder().decode(body)));
   } catch (error) {
-    throw new TenantUnavailableError(`The object keys/${tenantId}.json is not readable.`, {
+    throw new TenantUnavailableError(`The object ${dataKeyKey(tenantId)} is not readable.`, {
       cause: error,
       retryAfterSeconds: 60,
     });

@@ -102,6 +102,12 @@ test("who finds a new tenant claimed by another host between two looks is told w
   });
 });
 
+test("a tenant of which the store has nothing but the data key has lost its record, and is no new one", async () => {
+  await workspace.inner.put("keys/acme.json", "{}");
+  await expect(claim(host)).rejects.toThrow(/tenant.json is gone, and there is "keys\/acme.json"/);
+  expect(await workspace.inner.list("tenants/")).toEqual([]);
+});
+
 test("a tenant whose host lives on another Machine is not taken, and the claimer is told where it is", async () => {
   const far = await workspace.host({ machine: "another", address: "http://far:1", region: "sea" });
   await claim(far);

@@ -115,7 +115,9 @@ test("after a crash the earlier life is fenced, and nothing of it passes any mor
   expect(await workspace.stores.hostState(hostRecord.identity.id)).toBe("fenced");
   await expect(earlier.durable()).rejects.toThrow(/fenced/);
   await expect(earlier.rounds.round()).rejects.toThrow(/fenced/);
-  expect([later.epoch, await readFacts(later)]).toEqual([2, ["a"]]);
+  expect(later.epoch).toBe(2);
+  // Its Litestream may have shipped what nobody was told of, by itself, before the fence.
+  expect([["a"], ["a", "too late"]]).toContainEqual(await readFacts(later));
   await later.durable();
 });
 
