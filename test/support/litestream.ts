@@ -72,7 +72,8 @@ export class LitestreamWorkspace {
   async close(): Promise<void> {
     for (const litestream of this.#litestreams) await litestream.stop();
     await removeSocketFolder(locateLitestreamSocket(this.dataFolder));
-    await rm(this.folder, { recursive: true, force: true });
+    // A host that was parking a tenant may still be writing down how it left the file.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 }
 
