@@ -1,7 +1,6 @@
-import { pino, type Logger } from "pino";
-import { loadConfig, type Config } from "./config.ts";
-import { superviseLitestream } from "./storage/litestream.ts";
-import { startWorker } from "./worker.ts";
+import type { Logger } from "pino";
+import type { Config } from "./config.ts";
+import type { HostStorage } from "./storage/host-storage.ts";
 
 const exitCodes = { done: 0, failed: 1, fenced: 3 } as const;
 /** A drain that takes longer than this is cut off; `kill_timeout` in fly.toml is longer. */
@@ -17,8 +16,9 @@ try {
 /** Starts the worker; SIGINT and SIGTERM undo it in reverse. */
 async function main(): Promise<void> {
   const environment = process.env;
+  const { loadConfig } = await import("./config.ts");
   const config = loadConfig(environment);
-  const log = createLog(config);
+  const log = await createLog(config);
   // An agent's promise that nobody awaits must not end every tenant's host.
   process.on("unhandledRejection", (error) =>
     log.error({ err: error }, "a promise was rejected that nobody awaited"),
@@ -30,11 +30,14 @@ async function main(): Promise<void> {
     log.info({ event: "draining", ...why }, "draining");
     void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
   };
-  const supervise = superviseLitestream;
+  const storage = openStorage(config, log, environment);
+  // The store is asked, and Litestream starts, while what serves is loaded; whoever awaits it learns of its failure.
+  storage.catch(() => {});
+  const { startWorker } = await import("./worker.ts");
   const onIdle = (): void => {
     if (!stopping) drain({ idleMs: config.exitIdleMs });
   };
-  const worker = await startWorker({ config, log, environment, supervise, onFenced, onIdle });
+  const worker = await startWorker({ config, log, environment, storage, onFenced, onIdle });
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(exitCodes.failed);
     drain({ signal });
@@ -48,7 +51,20 @@ async function main(): Promise<void> {
   process.on("SIGTERM", stop);
 }
 
-function createLog(config: Config): Logger {
+async function openStorage(
+  config: Config,
+  log: Logger,
+  environment: NodeJS.ProcessEnv,
+): Promise<HostStorage> {
+  const [{ openHostStorage }, { superviseLitestream }] = await Promise.all([
+    import("./storage/host-storage.ts"),
+    import("./storage/litestream.ts"),
+  ]);
+  return await openHostStorage({ config, environment, supervise: superviseLitestream, log });
+}
+
+async function createLog(config: Config): Promise<Logger> {
+  const { pino } = await import("pino");
   const options = { level: config.logLevel, base: null };
   if (!process.stdout.isTTY) return pino(options);
   const target = "pino-pretty";

@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { configureDigest } from "./agents/digest/settings.ts";
 import { configureRefund } from "./agents/refund/settings.ts";
 import type { Config } from "./config.ts";
+import type { Agent } from "./engine/agent.ts";
 import { loadAgents } from "./host/agents.ts";
 import { registerHostMetrics } from "./host/host-metrics.ts";
 import { standstillLimitMs, Watchdog } from "./host/watchdog.ts";
@@ -14,24 +13,15 @@ import { LostHolders } from "./http/lost-holders.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
 import { routes } from "./routes.ts";
-import { lockDataFolder, readBootId, unreleasedTenants } from "./storage/data-folder.ts";
 import { FolderFiles } from "./storage/folder-files.ts";
-import { OwnHostRecord, type HostIdentity } from "./storage/host-record.ts";
 import { systemHostClock } from "./storage/host-clock.ts";
-import { findLitestream } from "./storage/litestream-binary.ts";
-import { restoreReplica } from "./storage/litestream-restore.ts";
-import type { superviseLitestream } from "./storage/litestream.ts";
-import type { ObjectStore } from "./storage/object-store.ts";
-import { openStore } from "./storage/open-store.ts";
+import type { HostStorage } from "./storage/host-storage.ts";
 import { HostSweep } from "./storage/host-sweep.ts";
-import { PruningWatch } from "./storage/pruning-watch.ts";
+import { restoreReplica } from "./storage/litestream-restore.ts";
 import { Peers } from "./storage/peers.ts";
-import { probeStore } from "./storage/store-probe.ts";
+import { PruningWatch } from "./storage/pruning-watch.ts";
 import { connectTenant } from "./storage/tenant-file.ts";
 
-const projectRoot = join(import.meta.dirname, "..");
-/** A store that has not answered by then is unreachable. */
-const storeWithinMs = 10_000;
 const restoreWithinMs = 10 * 60_000;
 const housekeepingMs = 5_000;
 /** Requests that wait when the server closes get so long to be answered. */
@@ -42,8 +32,8 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** What Litestream inherits, credentials of the store among it. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Starts the replicator; the worker speaks to it by its port only. */
-  readonly supervise: typeof superviseLitestream;
+  /** May still be on its way: agents are loaded meanwhile. */
+  readonly storage: Promise<HostStorage>;
   /** Told once, after everything was dropped: the process should end, since another host may have taken over. */
   readonly onFenced: () => void;
   /** Told once, when there is nothing to stay for: the worker should be stopped. By default it stays. */
@@ -60,34 +50,29 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
-/** Puts the parts together, from the folder's lock to the listening server. Throws an error fit for one line to a person. */
-export async function startWorker({
-  config,
-  log,
-  environment,
-  supervise,
-  onFenced,
-  onIdle = () => {},
-  standstillMs = standstillLimitMs,
-}: WorkerOptions): Promise<Worker> {
-  const agents = await loadAgents(config.agentsFolder);
+/** Puts the parts together, up to the listening server. Throws an error fit for one line to a person; nothing is left then. */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { config, storage } = options;
+  const [agents, opened] = await Promise.allSettled([loadAgents(config.agentsFolder), storage]);
+  if (opened.status === "rejected") throw opened.reason;
+  try {
+    if (agents.status === "rejected") throw agents.reason;
+    return await serve(agents.value, opened.value, options);
+  } catch (error) {
+    await opened.value.giveUp();
+    throw error;
+  }
+}
+
+async function serve(
+  agents: ReadonlyMap<string, Agent>,
+  { store, hostRecord, litestream, binary, bootId, leftBehind, onFenced: whenFenced }: HostStorage,
+  { config, log, environment, onFenced, onIdle = () => {}, standstillMs = standstillLimitMs }: WorkerOptions,
+): Promise<Worker> {
   configureDigest({ folder: config.digestFolder });
   configureRefund({ url: config.refundUrl });
-  const binary = findLitestream(config.litestream ?? undefined, projectRoot);
-  await lockDataFolder(config.dataFolder);
-  const store = openStore(config.store.url, config.store.settings);
-  await reachStore(store);
   if (config.masterKeys.length === 0)
     log.warn("HOLDFAST_MASTER_KEY is not set: recorded values stay readable to whoever can read the store");
-
-  let dropEverything = onFenced;
-  const hostRecord = await OwnHostRecord.create(store, identityOf(config), log, (why) => {
-    log.fatal({ event: "fenced" }, `this host was fenced: ${why}`);
-    dropEverything();
-  });
-  const leftBehind = await unreleasedTenants(config.dataFolder);
-  const configPath = join(projectRoot, "litestream.yml");
-  const litestream = await supervise({ binary, configPath, dataFolder: config.dataFolder, environment, log });
   const { store: storeConfig, dataFolder } = config;
   const watchdog = new Watchdog({ limitMs: standstillMs, store: storeConfig, dataFolder, log });
   const peers = new Peers(store, hostRecord.identity.id, systemHostClock);
@@ -110,7 +95,7 @@ export async function startWorker({
       peers,
       files: new FolderFiles(config.dataFolder),
       dataFolder: config.dataFolder,
-      bootId: await readBootId(),
+      bootId,
       connect: connectTenant,
       masterKeys: config.masterKeys,
       restore: (source) =>
@@ -125,10 +110,10 @@ export async function startWorker({
       now: Date.now,
     },
   });
-  dropEverything = () => {
+  whenFenced(() => {
     host.fence();
     void litestream.stop().finally(onFenced);
-  };
+  });
   void host.takeUp(leftBehind);
   const pruning = new PruningWatch({
     store,
@@ -164,28 +149,4 @@ export async function startWorker({
       await watchdog.stop();
     },
   };
-}
-
-function identityOf({ machine, advertise, region, hostTtlMs }: Config): HostIdentity {
-  return { id: randomUUID(), machine, address: advertise, region, ttlMs: hostTtlMs };
-}
-
-async function reachStore(store: ObjectStore): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => late.reject(new Error(`it did not answer within ${storeWithinMs / 1_000} s`)),
-    storeWithinMs,
-  );
-  try {
-    await Promise.race([probeStore(store), late.promise]);
-  } catch (error) {
-    throw new Error(
-      `The store ${store.description} (HOLDFAST_STORE) cannot be used: ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
-  } finally {
-    clearTimeout(timer);
-  }
 }

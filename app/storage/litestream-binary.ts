@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 /** Litestream 0.5.0 to 0.5.7 lose data or stop silently; no version before this one was tried with the gate. */
 export const oldestLitestream = "0.5.17";
@@ -10,18 +11,20 @@ const versionTimeoutMs = 10_000;
 /**
  * The Litestream to run: the configured one, else what `npm run setup` put into `.cache/bin`, else the one on PATH (then
  * the answer is the bare name). Where a path is configured, no other one is used in its place.
- * Throws LitestreamBinaryError if there is none, or it does not run, or it is older than `oldestLitestream`.
  */
-export function findLitestream(configured: string | undefined, projectRoot: string): string {
+export function locateLitestream(configured: string | undefined, projectRoot: string): string {
   const cached = join(projectRoot, ".cache/bin/litestream");
-  const binary = configured ?? (existsSync(cached) ? cached : "litestream");
-  const version = readVersion(binary);
+  return configured ?? (existsSync(cached) ? cached : "litestream");
+}
+
+/** Throws LitestreamBinaryError if there is none, or it does not run, or it is older than `oldestLitestream`. */
+export async function checkLitestream(binary: string): Promise<void> {
+  const version = await readVersion(binary);
   if (isOlder(version, oldestLitestream)) {
     throw new LitestreamBinaryError(
       `"${binary}" is Litestream ${version}; ${oldestLitestream} or newer is needed`,
     );
   }
-  return binary;
 }
 
 export class LitestreamBinaryError extends Error {
@@ -31,14 +34,10 @@ export class LitestreamBinaryError extends Error {
   }
 }
 
-function readVersion(binary: string): string {
+async function readVersion(binary: string): Promise<string> {
   let output: string;
   try {
-    output = execFileSync(binary, ["version"], {
-      encoding: "utf8",
-      timeout: versionTimeoutMs,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    output = (await promisify(execFile)(binary, ["version"], { timeout: versionTimeoutMs })).stdout;
   } catch (cause) {
     throw new LitestreamBinaryError(`Litestream was not found, or does not run, as "${binary}"`, { cause });
   }

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { findLitestream } from "./litestream-binary.ts";
+import { checkLitestream } from "./litestream-binary.ts";
 import { connectLitestream, type LitestreamControl } from "./litestream-control.ts";
 import type { Logger } from "./litestream-log.ts";
 import { endOrphan, socketVariable } from "./litestream-orphan.ts";
@@ -51,10 +51,10 @@ const steadyAfterMs = 10_000;
  * fails. An earlier life's Litestream is ended before. Call it from the main thread and holding the data folder's lock.
  */
 export async function superviseLitestream(options: LitestreamOptions): Promise<Litestream> {
-  findLitestream(options.binary, process.cwd());
+  const checked = checkLitestream(options.binary);
   const socket = locateLitestreamSocket(options.dataFolder);
-  await makeSocketFolder(socket);
-  await endOrphan({ ...options, socket });
+  const alone = makeSocketFolder(socket).then(() => endOrphan({ ...options, socket }));
+  await Promise.all([checked, alone]);
   const supervisor = new Supervisor(options, socket);
   await supervisor.start();
   return supervisor;

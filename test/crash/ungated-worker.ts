@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { loadConfig } from "../../app/config.ts";
+import { openHostStorage } from "../../app/storage/host-storage.ts";
 import { superviseLitestream, type Litestream } from "../../app/storage/litestream.ts";
 import { startWorker } from "../../app/worker.ts";
 
@@ -11,7 +12,12 @@ const worker = await startWorker({
   config,
   log,
   environment: process.env,
-  supervise: async (options) => ungated(await superviseLitestream(options)),
+  storage: openHostStorage({
+    config,
+    environment: process.env,
+    supervise: async (options) => ungated(await superviseLitestream(options)),
+    log,
+  }),
   onFenced: () => process.exit(3),
 });
 process.on("SIGTERM", () => void worker.stop().then(() => process.exit(0)));

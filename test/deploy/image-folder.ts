@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { chownSync, constants, copyFileSync, cpSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findLitestream } from "../../app/storage/litestream-binary.ts";
+import { locateLitestream } from "../../app/storage/litestream-binary.ts";
 import {
   type Instruction,
   isSent,
@@ -68,7 +68,7 @@ function installBase(stage: Stage, root: string): void {
   mkdirSync(programs, { recursive: true });
   const binary = stage.base.startsWith("node:")
     ? { name: "node", path: process.execPath }
-    : { name: "litestream", path: findLitestream(process.env["HOLDFAST_LITESTREAM"], projectRoot) };
+    : { name: "litestream", path: locateLitestream(process.env["HOLDFAST_LITESTREAM"], projectRoot) };
   const path = isAbsolute(binary.path)
     ? binary.path
     : execFileSync("sh", ["-c", `command -v ${binary.name}`], { encoding: "utf8" }).trim();

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "libsql";
-import { findLitestream } from "../../app/storage/litestream-binary.ts";
+import { locateLitestream } from "../../app/storage/litestream-binary.ts";
 import type { Logger } from "../../app/storage/litestream-log.ts";
 import { locateLitestreamSocket, removeSocketFolder } from "../../app/storage/litestream-socket.ts";
 import { superviseLitestream, type Litestream } from "../../app/storage/litestream.ts";
@@ -12,9 +12,9 @@ const projectRoot = join(import.meta.dirname, "../..");
 
 export const litestreamConfig = join(projectRoot, "litestream.yml");
 
-/** The real Litestream; throws an error that names `npm run setup` where there is none. */
+/** The real Litestream. Where there is none, starting it says so, and names `npm run setup`. */
 export function litestreamBinary(): string {
-  return findLitestream(process.env["HOLDFAST_LITESTREAM"], projectRoot);
+  return locateLitestream(process.env["HOLDFAST_LITESTREAM"], projectRoot);
 }
 
 export interface LoggedLine {
