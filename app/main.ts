@@ -1,6 +1,10 @@
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
+import { loadQuickly } from "./quick-loading.ts";
 import type { HostStorage } from "./storage/host-storage.ts";
+
+// Everything else is imported after this.
+loadQuickly();
 
 const exitCodes = { done: 0, failed: 1, fenced: 3 } as const;
 /** A drain that takes longer than this is cut off; `kill_timeout` in fly.toml is longer. */

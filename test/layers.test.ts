@@ -16,6 +16,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // The grammar of a store's URL belongs to the store; a setting is checked by it.
   "app/config": ["app/engine", "app/storage/open-store.ts"],
   "app/config.ts": ["app/config", "app/engine"],
+  "app/quick-loading.ts": [],
   "app/agents": ["app/index.ts", "app/engine", "app/ai", "db/schema.ts"],
   "app/routes.ts": ["app/index.ts", "app/engine", "app/ai", "db/schema.ts"],
   "app/engine": [],
