@@ -3,6 +3,7 @@ import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 
 import { childrenPart } from "./bench/children.ts";
+import { coldPart } from "./bench/cold.ts";
 import type { Part, Size } from "./bench/figure.ts";
 import { historyPart } from "./bench/history.ts";
 import { localPart } from "./bench/local.ts";
@@ -10,7 +11,7 @@ import { parkedPart } from "./bench/parked.ts";
 import { replicatedPart } from "./bench/replicated.ts";
 import { figureNotes, figureTable } from "./bench/table.ts";
 
-const parts: readonly Part[] = [localPart, historyPart, childrenPart, parkedPart, replicatedPart];
+const parts: readonly Part[] = [localPart, historyPart, childrenPart, parkedPart, replicatedPart, coldPart];
 
 const help = `npm run bench [-- --only NAME …] [--tiny]
 

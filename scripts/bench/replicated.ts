@@ -1,10 +1,10 @@
-import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
+import { startVersityGw } from "../support/versitygw.ts";
 import type { Figure, Part, Size } from "./figure.ts";
 import { Load } from "./load.ts";
 import { shareOfProcessors } from "./processor-time.ts";
 import { describeProfile } from "./profile.ts";
 import { figuresOf, nothingSeen, type Seen } from "./replicated-figures.ts";
-import { putAndGetMs, type StoreAccess } from "./store-floor.ts";
+import { accessTo, putAndGetMs, type StoreAccess } from "./store-floor.ts";
 import { countsBetween } from "./store-price.ts";
 import { startStoreProxy, type RequestCounts } from "./store-proxy.ts";
 import { startBenchWorker, type BenchWorker } from "./worker-place.ts";
@@ -46,12 +46,6 @@ async function measureReplicated(size: Size): Promise<readonly Figure[]> {
   } finally {
     await store.stop();
   }
-}
-
-function accessTo(store: VersityGw, endpoint: string, prefix: string): StoreAccess {
-  const url = new URL(store.storeUrl(prefix));
-  url.searchParams.set("endpoint", endpoint);
-  return { url: url.href, credentials: store.credentials };
 }
 
 /** A way to the store: who is on it, and what was asked on it up to now, if that is counted. */

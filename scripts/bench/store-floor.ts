@@ -1,9 +1,17 @@
 import { openStore } from "../../app/storage/open-store.ts";
+import type { VersityGw } from "../support/versitygw.ts";
 
 export interface StoreAccess {
   /** As in HOLDFAST_STORE. */
   readonly url: string;
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+}
+
+/** The server by the endpoint at which it is asked: its own, or a proxy's. */
+export function accessTo(store: VersityGw, endpoint: string, prefix: string): StoreAccess {
+  const url = new URL(store.storeUrl(prefix));
+  url.searchParams.set("endpoint", endpoint);
+  return { url: url.href, credentials: store.credentials };
 }
 
 const objectBytes = 1_024;

@@ -18,13 +18,28 @@ export interface StoreProxy {
   close(): Promise<void>;
 }
 
+/** A request that was answered, as the client has met it; times as of `performance.now()`. */
+export interface AnsweredRequest {
+  readonly kind: keyof RequestCounts;
+  /** The object's path, after the bucket's name. */
+  readonly key: string;
+  readonly sentAt: number;
+  readonly answeredAt: number;
+}
+
 /** Each request reaches the store on `targetPort` of this machine `delayMs` after it came; its answer goes back at once. */
-export async function startStoreProxy(targetPort: number, delayMs: number): Promise<StoreProxy> {
+export async function startStoreProxy(
+  targetPort: number,
+  delayMs: number,
+  onAnswered: (request: AnsweredRequest) => void = () => {},
+): Promise<StoreProxy> {
   const counts = { put: 0, get: 0, list: 0, delete: 0 };
   const { port, close } = await startRelay({ targetPort }, async ({ incoming, send, passOn }) => {
-    counts[kindOf(incoming)] += 1;
+    const [kind, sentAt] = [kindOf(incoming), performance.now()];
+    counts[kind] += 1;
     await sleep(delayMs);
     await passOn(await send());
+    onAnswered({ kind, key: keyOf(incoming), sentAt, answeredAt: performance.now() });
   });
   return {
     port,
@@ -39,4 +54,9 @@ function kindOf({ method, url = "" }: IncomingMessage): keyof RequestCounts {
   if (method === "DELETE") return "delete";
   if (method === "GET" && /[?&](list-type|prefix|delimiter)=/.test(url)) return "list";
   return method === "GET" || method === "HEAD" ? "get" : "put";
+}
+
+function keyOf({ url = "" }: IncomingMessage): string {
+  const [path = ""] = url.split("?");
+  return path.split("/").slice(2).join("/");
 }

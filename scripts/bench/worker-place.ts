@@ -14,20 +14,46 @@ const stopWithinMs = 40_000;
 export interface BenchWorker {
   readonly url: string;
   readonly tokenSecret: string;
+  /** As `performance.now()` was when its process was about to be started. */
+  readonly spawnedAt: number;
+  /** What its log has told up to now, oldest first. */
+  readonly events: WorkerLife["events"];
   /** Who shares the processor: the worker and its Litestream. */
   readonly pids: { readonly worker: number; readonly litestream: number | undefined };
   /** Ends it and removes its files; gives its profile if it was asked for. */
   stop(): Promise<CpuProfile | undefined>;
 }
 
-/** Starts a worker with an empty data folder on that store. */
+/** What workers on one store must have in common. */
+export interface BenchSecrets {
+  readonly tokenSecret: string;
+  readonly masterKey: string;
+}
+
+export interface BenchWorkerOptions {
+  readonly profile?: boolean;
+  /** By default nobody else's. */
+  readonly secrets?: BenchSecrets;
+  /** Settings that are not the defaults. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export function newSecrets(): BenchSecrets {
+  return {
+    tokenSecret: randomBytes(32).toString("base64"),
+    masterKey: randomBytes(32).toString("base64"),
+  };
+}
+
+/** Starts a worker with an empty data folder on that store; resolves when it listens. */
 export async function startBenchWorker(
   store: StoreAccess,
-  { profile = false }: { readonly profile?: boolean } = {},
+  { profile = false, secrets = newSecrets(), environment = {} }: BenchWorkerOptions = {},
 ): Promise<BenchWorker> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-bench-worker-"));
-  const tokenSecret = randomBytes(32).toString("base64");
+  const { tokenSecret, masterKey } = secrets;
   const profileFolder = join(folder, "profile");
+  const spawnedAt = performance.now();
   const life = beginLife({
     script: "app/main.ts",
     logFile: join(folder, "worker.log"),
@@ -40,8 +66,9 @@ export async function startBenchWorker(
       HOLDFAST_DATA: join(folder, "data"),
       HOLDFAST_AGENTS: join(import.meta.dirname, "agents"),
       HOLDFAST_TOKEN_SECRET: tokenSecret,
-      HOLDFAST_MASTER_KEY: randomBytes(32).toString("base64"),
+      HOLDFAST_MASTER_KEY: masterKey,
       ...(profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileFolder}` } : {}),
+      ...environment,
     },
   });
   const end = async (): Promise<void> => {
@@ -51,6 +78,8 @@ export async function startBenchWorker(
     return {
       url: `http://127.0.0.1:${await portOf(life)}`,
       tokenSecret,
+      spawnedAt,
+      events: life.events,
       pids: { worker: life.process.pid, litestream: childrenOf(life.process.pid)[0] },
       async stop() {
         await end();
