@@ -1,4 +1,5 @@
-const segmenter = new Intl.Segmenter("en", { granularity: "sentence" });
+/** Made when it is first needed: that takes longer than a tenth of a worker's start. */
+let segmenter: Intl.Segmenter | undefined;
 
 /** A full stop behind these ends no sentence. */
 const abbreviation = /(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|approx|resp|incl|no|fig|st|mr|mrs|dr|[a-z])\.\s*$/i;
@@ -10,6 +11,7 @@ const maxOpenLength = 1_000;
 export function splitSentences(paragraph: string): readonly string[] {
   const sentences: string[] = [];
   let open = "";
+  segmenter ??= new Intl.Segmenter("en", { granularity: "sentence" });
   for (const { segment } of segmenter.segment(paragraph)) {
     open += segment;
     if (open.length < maxOpenLength && isOpen(open)) continue;
