@@ -2,8 +2,7 @@ import { writeSync } from "node:fs";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import { CrashNotes, type CrashReport } from "../storage/crash-notes.ts";
-import { openStore } from "../storage/open-store.ts";
+import type { CrashReport } from "../storage/crash-notes.ts";
 import { beatEveryMs, LoopState, type LoopHolder } from "./loop-state.ts";
 import { StuckThread } from "./stuck-thread.ts";
 import type { UncaughtMessage, WatchdogData } from "./watchdog.ts";
@@ -14,12 +13,18 @@ const lookWithinMs = 2_000;
 const noteWithinMs = 3_000;
 const exitCode = 1;
 
+/** What notes need is loaded a little later than all that the first request needs. */
+const loadAfterMs = 2_000;
+
 const { memory, limitMs, store, dataFolder } = workerData as WatchdogData;
 const state = new LoopState(memory);
 const limitTicks = Math.ceil(limitMs / beatEveryMs);
 let beats = state.beats;
 let ticksWithoutBeat = 0;
 let isReporting = false;
+let noting: ReturnType<typeof loadNoting> | undefined;
+
+setTimeout(() => void (noting ??= loadNoting()).catch(() => {}), loadAfterMs).unref();
 
 // By own ticks, never by a clock: when the whole process was stopped, or its machine suspended, no tick came either.
 const ticking = setInterval(() => {
@@ -64,6 +69,7 @@ async function leaveNote(
   if (holder === null) return;
   const { tenant, run, agent, seq } = holder;
   try {
+    const { CrashNotes, openStore } = await (noting ??= loadNoting());
     const notes = new CrashNotes(openStore(store.url, store.settings), dataFolder, tenant);
     const left = notes.leave({ id: run, seq }, { ...facts, agent, at: Date.now() });
     const late = sleep(noteWithinMs).then(() => {
@@ -74,6 +80,14 @@ async function leaveNote(
     const why = (error as Error).message;
     say({ tenant, run, agent }, `the note of this crash is not everywhere where it should be: ${why}`);
   }
+}
+
+async function loadNoting() {
+  const [{ CrashNotes }, { openStore }] = await Promise.all([
+    import("../storage/crash-notes.ts"),
+    import("../storage/open-store.ts"),
+  ]);
+  return { CrashNotes, openStore };
 }
 
 /** Places only, as a debugger gives them: a message may tell what a run works on. */

@@ -1,4 +1,6 @@
 import * as inspector from "node:inspector";
+import { getCompileCacheDir } from "node:module";
+import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Guard } from "../engine/guard.ts";
 import type { EngineLog } from "../engine/log.ts";
@@ -46,8 +48,7 @@ export class Watchdog {
     const workerData: WatchdogData = { ...options, memory: this.#state.memory };
     this.#thread = new Worker(new URL("./watchdog-thread.ts", import.meta.url), {
       workerData,
-      // Nothing in it reads the environment, which has more secrets than it needs.
-      env: {},
+      env: threadEnvironment(),
     });
     this.#thread.unref();
     this.#thread.on("error", (error) => log.error({ err: error }, "the watchdog broke: nobody watches"));
@@ -81,4 +82,10 @@ export class Watchdog {
     clearInterval(this.#beating);
     await this.#thread.terminate();
   }
+}
+
+/** Nothing in it reads the environment, which has more secrets than it needs; but Node looks there for compiled modules. */
+function threadEnvironment(): Readonly<Record<string, string>> {
+  const ofThisNode = getCompileCacheDir();
+  return ofThisNode === undefined ? {} : { NODE_COMPILE_CACHE: dirname(ofThisNode) };
 }
