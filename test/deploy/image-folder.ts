@@ -15,6 +15,7 @@ import {
 
 const projectRoot = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 const installTimeoutMs = 5 * 60_000;
+const workerTimeoutMs = 60_000;
 
 /** What stands in for the image: a folder that has what the image has, where the image has it. */
 export interface ImageFolder {
@@ -50,16 +51,21 @@ export function buildImageFolder(
       } else if (instruction.name === "COPY") {
         copy(instruction, { rootOf, target: (path) => inside(root, workFolder, path), dockerignore });
       } else if (instruction.name === "RUN") {
-        run(instruction.text, { root, workFolder, user });
+        run(instruction.text, { root, workFolder, user, environment: environmentOf(stage, root) });
       }
     }
   }
 
   const last = stages.at(-1) ?? { base: "", name: "", instructions: [] };
   const root = rootOf(last.name);
-  const settings = Object.entries(readEnvironment(last));
+  return { root, workFolder, command: readCommand(last), environment: environmentOf(last, root) };
+}
+
+/** What the stage sets, its paths moved to below `root`. */
+function environmentOf(stage: Stage, root: string): Readonly<Record<string, string>> {
+  const settings = Object.entries(readEnvironment(stage));
   const moved = settings.map(([name, value]) => [name, value.startsWith("/") ? join(root, value) : value]);
-  return { root, workFolder, command: readCommand(last), environment: Object.fromEntries(moved) };
+  return Object.fromEntries(moved);
 }
 
 /** What a stage starts with: the Node that the repository pins, or the wheel's Litestream, which set-up has checked by its hash. */
@@ -103,15 +109,19 @@ interface RunContext {
   readonly root: string;
   readonly workFolder: string;
   readonly user: { readonly uid: number; readonly gid: number };
+  readonly environment: Readonly<Record<string, string>>;
 }
 
-function run(command: string, { root, workFolder, user }: RunContext): void {
+function run(command: string, context: RunContext): void {
+  const { root, workFolder, user } = context;
   const givenFolder = /^install --directory --owner=node --group=node (\/\S+)$/.exec(command)?.[1];
   if (givenFolder !== undefined) {
-    mkdirSync(join(root, givenFolder));
+    mkdirSync(join(root, givenFolder), { recursive: true });
     chownSync(join(root, givenFolder), user.uid, user.gid);
   } else if (command.startsWith("npm ")) {
     runNpm(command, root, workFolder);
+  } else if (command.includes(" node app/main.ts ")) {
+    runWorker(command, context);
   } else if (!/^(apt-get update|pip download) /.test(command)) {
     throw new Error(`The Dockerfile runs a command that this test knows nothing of: ${command}`);
   }
@@ -131,6 +141,20 @@ function runNpm(command: string, root: string, workFolder: string): void {
     },
   });
   if (status !== 0) throw new Error(`${command} failed: ${stderr}`);
+}
+
+function runWorker(command: string, { root, workFolder, user, environment }: RunContext): void {
+  const temporary = join(root, "tmp");
+  mkdirSync(temporary);
+  chownSync(temporary, user.uid, user.gid);
+  const { status, stdout, stderr } = spawnSync("sh", ["-c", command.replaceAll("/tmp/", `${temporary}/`)], {
+    cwd: workFolder,
+    encoding: "utf8",
+    timeout: workerTimeoutMs,
+    env: { ...environment, PATH: `${join(root, "usr/local/bin")}:/usr/bin:/bin`, HOME: temporary },
+    ...(process.getuid?.() === 0 ? user : {}),
+  });
+  if (status !== 0) throw new Error(`The worker did not start and end: ${stdout}${stderr}`);
 }
 
 function inside(root: string, workFolder: string, path: string): string {

@@ -43,6 +43,8 @@ test(
   async () => {
     chmodSync(folder, 0o755);
     const image = buildImageFolder(folder, user);
+    const { NODE_COMPILE_CACHE: compiled = "" } = image.environment;
+    expect(readdirSync(compiled, { recursive: true }).length).toBeGreaterThan(500);
     const secret = randomBytes(32).toString("base64");
     const port = await ownPort();
     const worker = startProcess(image, image.command, {
