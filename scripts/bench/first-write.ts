@@ -30,7 +30,7 @@ async function firstWrite(store: VersityGw, megabytes: number): Promise<Figure> 
   if (megabytes >= largeMegabytes && (await freeMegabytes()) < megabytes * freeTimesSize)
     return { what, value: 0, unit: "ms", floor: null, note: "not measured: the disk has too little room" };
   const access = accessTo(store, store.endpoint, `size-${megabytes}`);
-  const floorMs = await writeMs(megabytes);
+  const floorMs = await copyMs(megabytes);
   const seen = await writeAfterClaim(access, megabytes);
   return {
     what,
@@ -68,7 +68,7 @@ async function writeAfterClaim(
 }
 
 /** From one file to another, so that neither holds the processor for making it up. */
-async function writeMs(megabytes: number): Promise<number> {
+async function copyMs(megabytes: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-bench-write-"));
   const [source, target] = [join(folder, "source"), join(folder, "target")];
   try {
