@@ -5,13 +5,22 @@ import { parseArgs } from "node:util";
 import { childrenPart } from "./bench/children.ts";
 import { coldPart } from "./bench/cold.ts";
 import type { Part, Size } from "./bench/figure.ts";
+import { hostsPart } from "./bench/hosts.ts";
 import { historyPart } from "./bench/history.ts";
 import { localPart } from "./bench/local.ts";
 import { parkedPart } from "./bench/parked.ts";
 import { replicatedPart } from "./bench/replicated.ts";
 import { figureNotes, figureTable } from "./bench/table.ts";
 
-const parts: readonly Part[] = [localPart, historyPart, childrenPart, parkedPart, replicatedPart, coldPart];
+const parts: readonly Part[] = [
+  localPart,
+  historyPart,
+  childrenPart,
+  parkedPart,
+  replicatedPart,
+  hostsPart,
+  coldPart,
+];
 
 const help = `npm run bench [-- --only NAME …] [--tiny]
 

@@ -1,9 +1,13 @@
+import { randomUUID } from "node:crypto";
 import http from "node:http";
-import { signToken } from "../../app/http/token.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
+import { signToken } from "../../app/http/token.ts";
 import type { Target } from "./load.ts";
 
 const answerWithinMs = 10 * 60_000;
+/** Between a 503 and the next attempt: shorter than a real client's, so that it adds little to what is measured. */
+const againAfterMs = 100;
 const runAnswer = z.object({ id: z.string(), status: z.string() });
 
 /** One client of a tenant that sends one request after another, on one connection. */
@@ -25,7 +29,8 @@ export class TenantClient {
   /** Resolves with the run's id at its 202, or where `toCompletion` is set, when it has completed. */
   async start(agent: string, input: object = {}, { toCompletion = false } = {}): Promise<string> {
     const query = toCompletion ? "?wait=60s" : "";
-    const { id, status } = await this.#send("POST", `/v1/agents/${agent}/runs${query}`, { input });
+    const path = `/v1/agents/${agent}/runs${query}`;
+    const { id, status } = await this.#send("POST", path, { input, key: randomUUID() });
     if (!toCompletion || status === "completed") return id;
     return await this.#awaitEnd(id);
   }
@@ -51,12 +56,34 @@ export class TenantClient {
     throw new Error(`The bench's run ${id} did not complete.`);
   }
 
-  #send(method: string, path: string, body?: object): Promise<z.infer<typeof runAnswer>> {
-    const text = body === undefined ? "" : JSON.stringify(body);
+  /** As a client should, it repeats what was answered by 503, with the same key. */
+  async #send(
+    method: "GET" | "POST",
+    path: string,
+    { input, key }: { readonly input?: object; readonly key?: string } = {},
+  ): Promise<z.infer<typeof runAnswer>> {
+    const body = input === undefined ? "" : JSON.stringify({ input });
     const headers = {
       authorization: `Bearer ${this.#token}`,
-      ...(text === "" ? {} : { "content-type": "application/json", "content-length": String(text.length) }),
+      ...(body === "" ? {} : { "content-type": "application/json", "content-length": String(body.length) }),
+      ...(key === undefined ? {} : { "idempotency-key": key }),
     };
+    const deadline = performance.now() + answerWithinMs;
+    for (;;) {
+      const { status, text } = await this.#sendOnce({ method, path, headers, body });
+      if (status < 300) return runAnswer.parse(JSON.parse(text));
+      if (status !== 503 || performance.now() > deadline)
+        throw new Error(`The worker answered the bench ${status}: ${text.slice(0, 500)}`);
+      await sleep(againAfterMs);
+    }
+  }
+
+  #sendOnce({
+    method,
+    path,
+    headers,
+    body,
+  }: Sent): Promise<{ readonly status: number; readonly text: string }> {
     return new Promise((resolve, reject) => {
       const options = { method, headers, agent: this.#agent, timeout: answerWithinMs };
       const request = http.request(`${this.#url}${path}`, options);
@@ -66,16 +93,18 @@ export class TenantClient {
         const chunks: Buffer[] = [];
         answer.on("data", (chunk: Buffer) => chunks.push(chunk));
         answer.on("error", reject);
-        answer.on("end", () => {
-          const said = Buffer.concat(chunks).toString();
-          if ((answer.statusCode ?? 500) >= 300)
-            return reject(
-              new Error(`The worker answered the bench ${answer.statusCode}: ${said.slice(0, 500)}`),
-            );
-          resolve(runAnswer.parse(JSON.parse(said)));
-        });
+        answer.on("end", () =>
+          resolve({ status: answer.statusCode ?? 500, text: Buffer.concat(chunks).toString() }),
+        );
       });
-      request.end(text);
+      request.end(body);
     });
   }
+}
+
+interface Sent {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
 }

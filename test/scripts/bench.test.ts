@@ -22,6 +22,8 @@ test.each([
   ["history", ["steps against the first", "resume after 50 steps"]],
   ["children", ["children of one parent", "from the call of start to the first step"]],
   ["parked", ["memory of a parked run", "opening a tenant with 20 parked runs"]],
+  ["hosts", ["memory of a parked tenant", "descriptors", "processor at rest", "first request of a parked"]],
+  ["cold", ["to its first answer", "without a snapshot", "first durable write", "claims a day"]],
   ["replicated", ["request to 202", "request to completion", "store requests a run", "at S3 prices"]],
 ])(
   "the bench's part %s runs and prints each figure beside its floor",
