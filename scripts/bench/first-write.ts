@@ -31,7 +31,9 @@ async function firstWrite(store: VersityGw, megabytes: number): Promise<Figure> 
     return { what, value: 0, unit: "ms", floor: null, note: "not measured: the disk has too little room" };
   const access = accessTo(store, store.endpoint, `size-${megabytes}`);
   const floorMs = await copyMs(megabytes);
-  const seen = await writeAfterClaim(access, megabytes);
+  const seen = await writeAfterClaim(access, megabytes).catch((error: Error) => error);
+  if (seen instanceof Error)
+    return { what, value: 0, unit: "ms", floor: null, note: `not measured: ${seen.message.slice(0, 400)}` };
   return {
     what,
     value: seen.writeMs,
