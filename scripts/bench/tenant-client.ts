@@ -71,7 +71,7 @@ export class TenantClient {
     };
     const deadline = performance.now() + answerWithinMs;
     for (;;) {
-      const { status, text } = await this.#sendOnce({ method, path, headers, body });
+      const { status, text } = await this.#sendOnce({ method, path, headers, body }).catch(whenBrokenOff);
       if (status < 300) return runAnswer.parse(JSON.parse(text));
       if (status !== 503 || performance.now() > deadline)
         throw new Error(`The worker answered the bench ${status}: ${text.slice(0, 500)}`);
@@ -101,6 +101,12 @@ export class TenantClient {
       request.end(body);
     });
   }
+}
+
+/** A connection that breaks off says as little of the request as a 503; reads and requests with a key may be repeated. */
+function whenBrokenOff(error: NodeJS.ErrnoException): { readonly status: 503; readonly text: string } {
+  if (error.code !== "ECONNRESET") throw error;
+  return { status: 503, text: error.message };
 }
 
 interface Sent {
