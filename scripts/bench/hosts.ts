@@ -15,7 +15,7 @@ const delayMs = 30;
 const clients = 16;
 const parkWithinMs = 120_000;
 const sizes = {
-  full: { tenants: 10_000, active: 100, warmUp: 300, restMs: 10_000, first: 50 },
+  full: { tenants: 10_000, active: 100, warmUp: 2_000, restMs: 10_000, first: 50 },
   tiny: { tenants: 12, active: 4, warmUp: 6, restMs: 200, first: 3 },
 } as const;
 
