@@ -13,7 +13,7 @@ import {
 } from "./data-folder.ts";
 import type { LocalFiles } from "./local-files.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { findLocalLoss, leaveWitness, settleFile, shippedLocally } from "./local-loss.ts";
+import { findLocalLoss, leaveWitness, settleFile, shippedLocally, sizeOfFile } from "./local-loss.ts";
 import { packFile, unpackFile } from "./packed-file.ts";
 import { holdWal, returnWal, setAside, takeBack } from "./parked-file.ts";
 
@@ -22,6 +22,7 @@ export class FolderFiles implements LocalFiles {
   readonly hold = holdWal;
   readonly setAside = setAside;
   readonly takeBack = takeBack;
+  readonly size = sizeOfFile;
   readonly shipped = shippedLocally;
   readonly leaveWitness = leaveWitness;
   readonly settle = settleFile;

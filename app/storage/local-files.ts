@@ -37,6 +37,8 @@ export interface LocalFiles {
    * its epoch, if anything was acknowledged there.
    */
   findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null>;
+  /** Bytes of the file and of its WAL; 0 for what is not there. */
+  size(path: string): { readonly main: number; readonly wal: number };
   /** The last txid that Litestream has shipped of the file, as its notes beside it say; 0 without any. */
   shipped(path: string): Promise<number>;
   /** Notes how far the file has come; to be called at every passed round, before anything rests on it. */

@@ -145,6 +145,10 @@ async function readWitness(path: string): Promise<Witness | undefined> {
   }
 }
 
+export function sizeOfFile(path: string): { readonly main: number; readonly wal: number } {
+  return { main: sizeOf(path), wal: sizeOf(`${path}-wal`) };
+}
+
 function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }

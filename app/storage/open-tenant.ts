@@ -176,7 +176,8 @@ function serveFile(
   const { tenantId } = record;
   const replicaUrl = ports.store.replicaUrl(replicaPath(tenantId, record.epoch));
   const shipped = (): Promise<number> => ports.files.shipped(path);
-  const replica = new Replica(ports.litestream, { path, replicaUrl, shipped }, lastTxid ?? 0);
+  const size = (): { readonly main: number; readonly wal: number } => ports.files.size(path);
+  const replica = new Replica(ports.litestream, { path, replicaUrl, shipped, size }, lastTxid ?? 0);
   const rounds = new Rounds(
     {
       commits: () => connection.commits,

@@ -2,8 +2,13 @@ import { NotDurableError } from "./errors.ts";
 import type { Litestream } from "./litestream.ts";
 import { LitestreamError } from "./litestream-control.ts";
 
-/** A round that Litestream does not finish within this leaves its waiters to repeat; what was written stays. */
+/**
+ * A round that Litestream does not finish within this, and the time that its bytes take on a slow way, leaves its waiters to
+ * repeat; what was written stays. A bound that a large file could never keep would ship it anew for ever.
+ */
 const syncTimeoutSeconds = 5;
+const slowBytesPerSecond = 8 * 1024 * 1024;
+const maxSyncTimeoutSeconds = 600;
 const unregisterTimeoutSeconds = 5;
 /**
  * Litestream reads its two txids one after the other while its own monitor works: a healthy answer may be one behind or
@@ -23,6 +28,8 @@ export interface ReplicaPlace {
   readonly replicaUrl: string;
   /** The last txid that Litestream has shipped of the file, by its own notes beside it. */
   readonly shipped: () => Promise<number>;
+  /** How large the database and its WAL are, in bytes. */
+  readonly size: () => { readonly main: number; readonly wal: number };
 }
 
 /**
@@ -131,9 +138,16 @@ export class Replica {
   /** One sync of a file at a time: overlapping ones mix up their answers. The caller sees to that. */
   async #syncUntilAgreed(): Promise<number> {
     const { path } = this.#place;
+    const { main, wal } = this.#place.size();
+    // The first sync of an epoch ships the whole file.
+    const bytes = this.#lastTxid === 0 ? main + wal : wal;
+    const timeoutSeconds = Math.min(
+      syncTimeoutSeconds + Math.ceil(bytes / slowBytesPerSecond),
+      maxSyncTimeoutSeconds,
+    );
     let last = { txid: 0, replicatedTxid: 0 };
     for (let tries = 0; tries < syncsPerRound && !this.#ended; tries += 1) {
-      last = await this.#litestream.control.sync({ path, timeoutSeconds: syncTimeoutSeconds });
+      last = await this.#litestream.control.sync({ path, timeoutSeconds });
       if (last.txid < this.#lastTxid) break;
       if (last.txid > 0 && last.replicatedTxid === last.txid) return (this.#lastTxid = last.txid);
     }

@@ -11,6 +11,8 @@ export class FakeLitestream implements Litestream {
   /** The paths it holds. */
   readonly held = new Set<string>();
   readonly calls: string[] = [];
+  /** In seconds, one a sync. */
+  readonly syncTimeouts: number[] = [];
   /** Answers of the next syncs; the last one is repeated. */
   answers: SyncAnswer[] = [[1, 1]];
   /** Awaited before a registration is made. */
@@ -28,8 +30,9 @@ export class FakeLitestream implements Litestream {
       this.held.add(path);
       return known ? "already_registered" : "registered";
     },
-    sync: async ({ path }) => {
+    sync: async ({ path, timeoutSeconds }) => {
       this.calls.push("sync");
+      this.syncTimeouts.push(timeoutSeconds);
       await this.beforeSync;
       const answer = (this.answers.length > 1 ? this.answers.shift() : this.answers[0]) ?? [1, 1];
       if (!this.held.has(path)) throw new LitestreamError("it is not registered", { path, status: 404 });

@@ -99,6 +99,10 @@ export class MemoryFiles implements LocalFiles {
     return folder.file.damaged ? "it is damaged" : null;
   }
 
+  size(): { readonly main: number; readonly wal: number } {
+    return { main: 0, wal: 0 };
+  }
+
   async shipped(path: string): Promise<number> {
     return this.#disk.folderOf(path)?.shipping?.taken.at(-1)?.txid ?? 0;
   }

@@ -11,12 +11,19 @@ let litestream: FakeLitestream;
 let replica: Replica;
 /** What Litestream's notes say. */
 let noted: number;
+let size: { main: number; wal: number };
 const shipped = async (): Promise<number> => noted;
 
 beforeEach(() => {
   litestream = new FakeLitestream();
   noted = 100;
-  replica = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1", shipped });
+  size = { main: 0, wal: 0 };
+  replica = new Replica(litestream, {
+    path,
+    replicaUrl: "file:///store/tenants/acme/e1",
+    shipped,
+    size: () => size,
+  });
 });
 
 test("a file is registered by its first sync, and by it only", async () => {
@@ -77,6 +84,13 @@ test("a Litestream that says twice that it lags behind is told of the file anew"
   expect(litestream.calls.slice(-3)).toEqual(["unregister", "register", "sync"]);
 });
 
+test("a sync has the time that its bytes take on a slow way: the whole file at first, then what the WAL holds", async () => {
+  size = { main: 800 * 2 ** 20, wal: 80 * 2 ** 20 };
+  await replica.sync();
+  await replica.sync();
+  expect(litestream.syncTimeouts).toEqual([5 + 110, 5 + 10]);
+});
+
 test("while Litestream is away nothing is durable, and it is not asked", async () => {
   litestream.state = { kind: "restarting", attempt: 1, error: "it died" };
   await expect(replica.sync()).rejects.toThrow(NotDurableError);
@@ -94,7 +108,12 @@ test("two syncs in a row that fail make the third one register the file anew", a
 test("a file that Litestream was never told of needs no letting go, and none of an earlier life", async () => {
   await replica.unregister();
   expect(litestream.calls).toEqual([]);
-  const other = new Replica(litestream, { path, replicaUrl: "file:///store/tenants/acme/e1", shipped });
+  const other = new Replica(litestream, {
+    path,
+    replicaUrl: "file:///store/tenants/acme/e1",
+    shipped,
+    size: () => size,
+  });
   await other.sync();
   litestream.restart();
   await other.unregister();
