@@ -134,7 +134,7 @@ test("an npm script starts what follows set-up on the Node that set-up has broug
   expect(following.length).toBeGreaterThan(0);
   for (const script of following)
     expect(script).toMatch(
-      /^node scripts\/setup\.mjs( --tests)? && (env ((DRILL_ROUNDS|SIM_SEEDS)=\S+ )?node|npm run) /,
+      /^node scripts\/setup\.mjs( --tests)? && (env ((DRILL_ROUNDS|SIM_SEEDS|MODEL_SEEDS)=\S+ )*node|npm run) /,
     );
 });
 
