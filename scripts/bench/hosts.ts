@@ -55,6 +55,7 @@ async function measureMany(size: Size, store: VersityGw): Promise<readonly Figur
       HOLDFAST_MAX_OPEN: String(active),
       HOLDFAST_IDLE: "30 days",
       HOLDFAST_RELEASE: "30 days",
+      HOLDFAST_MAX_DISK: "unlimited",
       NODE_OPTIONS: `--expose-gc --import=${collecting}`,
     },
   });
