@@ -198,10 +198,15 @@ test("the next life of a killed host need not look after what was parked, and mu
   const second = await unpark(parked);
   expect(await unreleasedTenants(workspace.dataFolder)).toContain(id);
   await park(second);
-  const next = workspace.keep(await openTenant(id, await workspace.ports()));
-  // The last handle may be collected just while the file is looked at, and take its WAL along: then the replica is as good.
-  expect(["local", "replica"]).toContain(next.report.source);
-  expect([next.rounds.isCovered, next.replica.wasRegistered]).toEqual([true, false]);
+  const losses: string[] = [];
+  const onLocalLoss = (_: string, why: string): void => void losses.push(why);
+  const next = workspace.keep(await openTenant(id, await workspace.ports({ onLocalLoss })));
+  expect(losses).toEqual([]);
+  expect([next.report.source, next.rounds.isCovered, next.replica.wasRegistered]).toEqual([
+    "local",
+    true,
+    false,
+  ]);
   await write(next, "b");
   expect(await restored()).toEqual(["a", "b"]);
 });
