@@ -20,7 +20,8 @@ export interface Surroundings {
   readonly schedule: Schedule;
   readonly random: Random;
   readonly store: RecordedStore;
-  readonly witness: Witness;
+  /** By tenant. */
+  readonly witnesses: ReadonlyMap<string, Witness>;
   readonly network: NetworkFaults;
   readonly litestream: LitestreamFaults;
   readonly broken: Broken;
@@ -39,8 +40,8 @@ export function assembleHost(name: string, machine: Machine, world: Surroundings
     wallAheadMs: random.between(-10_000, 10_000),
   });
   const { disk } = machine;
-  const tenant = (): OpenTenant | null => host.tenant;
-  const facts: HostFacts = { id: name, machine: machine.name, clock, disk, truth: world.store, tenant };
+  const tenants = (): readonly OpenTenant[] => host.tenants;
+  const facts: HostFacts = { id: name, machine: machine.name, clock, disk, truth: world.store, tenants };
   let lives = 0;
   const litestream = new SupervisedLitestream(actor, schedule, () =>
     startLitestream(`L${++lives}(${name})`, machine, world),
@@ -58,7 +59,7 @@ export function assembleHost(name: string, machine: Machine, world: Surroundings
     schedule,
     clock,
     litestream,
-    witness: world.witness,
+    witnesses: world.witnesses,
     ports: {
       ...ports,
       dataFolder: "",
@@ -67,9 +68,7 @@ export function assembleHost(name: string, machine: Machine, world: Surroundings
       onSnapshotLoss: (_tenant, why) => schedule.note(`${name} has no use of a snapshot: ${why}`),
     },
     proof,
-    prunes: broken.prunes ?? ((record) => record),
-    opened: (opened) => broken.opened?.(opened),
-    goesOnAfterRelease: broken.goesOnAfterRelease ?? false,
+    broken,
     onViolation: world.onViolation,
     exit: () => {
       if (machine.host === host) machine.hostEnds(random.chance(0.5));
@@ -111,13 +110,14 @@ class FilesPackedAtOnce extends MemoryFiles {
 function connectIn(
   disk: MemoryDisk,
   step: (what: string) => Promise<void>,
-  { random, witness }: Surroundings,
+  { random, witnesses }: Surroundings,
 ): StoragePorts["connect"] {
-  return async (path, _tenantId, { onCommit }) => {
+  return async (path, tenantId, { onCommit }) => {
     await step("opens the file");
     const folder = disk.folderOf(path);
     if (folder === undefined) throw new TenantUnavailableError(`The folder of ${path} is gone.`);
-    if (folder.file === null) witness.begunEmpty(Number(/\/e(\d+)\//.exec(path)?.[1]));
+    const epoch = Number(/\/e(\d+)\//.exec(path)?.[1]);
+    witnesses.get(tenantId)?.opened(epoch, folder.file?.writes ?? []);
     const isOld = folder.file !== null && random.chance(migrates);
     folder.file ??= { writes: [], checkpointed: 0, damaged: false };
     const connection = new MemoryConnection(path, folder.file, { step, onCommit });

@@ -6,14 +6,17 @@ const maxSeeds = 4_000;
 
 /** Rules that few schedules depend on: a seed shortly before the first that shows it. */
 const startsAt: Readonly<Record<string, number>> = {
-  "a proof under way is not joined": 1_270,
-  "a proof is sent after the sync has answered": 420,
-  "what has nothing to ship is proved all the same": 460,
-  "a sync under way is not joined by a later commit": 475,
-  "a sync that has not shipped all is no round": 2_190,
-  "a txid that falls, or is overtaken by the replica's, ends the epoch": 135,
-  "this Machine's file is not used when it lacks something": 380,
-  "nothing is acknowledged in an epoch whose release was sent": 465,
+  "a tenant is restored after it was claimed": 760,
+  "a host that has beaten meanwhile is not fenced": 280,
+  "a proof under way is not joined": 140,
+  "a proof is sent after the sync has answered": 980,
+  "the record of a fenced host is kept": 150,
+  "a txid that falls, or is overtaken by the replica's, ends the epoch": 145,
+  "an epoch that is not marked is restored by nobody": 125,
+  "a replica that ends before its record says is not restored": 150,
+  "a restore is void if the record was changed meanwhile": 555,
+  "a file moves to its new epoch in one rename, with its WAL": 595,
+  "a parked file is used only as it was parked": 130,
 };
 
 for (const [rule, broken] of Object.entries(brokenRules))

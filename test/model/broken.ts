@@ -3,6 +3,7 @@ import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts"
 import type { OwnedRecord } from "../../app/storage/owned-record.ts";
 import type { MemoryDisk } from "../fakes/memory-disk.ts";
 import type { MemoryStore } from "../fakes/memory-store.ts";
+import type { Action } from "./actions.ts";
 import type { DriftingClock } from "./drifting-clock.ts";
 
 /** What a faulty port may know of the host that it stands in. */
@@ -13,8 +14,8 @@ export interface HostFacts {
   readonly disk: MemoryDisk;
   /** The store itself, past every network. */
   readonly truth: MemoryStore;
-  /** The tenant that the host has open, if it has it. */
-  readonly tenant: () => OpenTenant | null;
+  /** The tenants that the host has open. */
+  readonly tenants: () => readonly OpenTenant[];
 }
 
 /** The ports by which a host's storage meets the world. */
@@ -32,6 +33,10 @@ export interface Broken {
   readonly opened?: (tenant: OpenTenant) => void;
   /** Goes on with an epoch whose release was not answered. */
   readonly goesOnAfterRelease?: boolean;
+  /** What is done to the world so many times as often, as the rule matters only then. */
+  readonly leans?: Partial<Readonly<Record<Action, number>>>;
+  /** Opens a tenant anew although it is open. */
+  readonly opensAgain?: boolean;
   /** Deletes the records of fenced hosts at once. */
   readonly forgetsFencedHosts?: boolean;
 }

@@ -44,6 +44,10 @@ export class DriftingClock implements HostClock {
     return () => void (cancelled = true);
   }
 
+  wait(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.setTimer(ms, resolve));
+  }
+
   /** As after a suspend: the monotonic clock may have stood still, the wall clock goes anywhere. */
   jump({ monotonicMs, wallMs }: { readonly monotonicMs: number; readonly wallMs: number }): void {
     this.#aheadMs += monotonicMs;

@@ -1,18 +1,14 @@
 import { OwnHostRecord } from "../../app/storage/host-record.ts";
-import { openTenant, type OpenTenant, type StoragePorts } from "../../app/storage/open-tenant.ts";
+import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts";
 import { Peers } from "../../app/storage/peers.ts";
-import type { OwnedRecord } from "../../app/storage/owned-record.ts";
-import { pruneTenant } from "../../app/storage/pruning.ts";
-import { RecordChangedError } from "../../app/storage/records.ts";
-import { VoidRegistrationError, type Replica } from "../../app/storage/replica.ts";
+import type { Broken } from "./broken.ts";
+import type { DriftingClock } from "./drifting-clock.ts";
 import { assertRefusal, EndedError } from "./refusal.ts";
 import type { Actor, Schedule } from "./schedule.ts";
-import { allOf } from "./memory-connection.ts";
-import type { DriftingClock } from "./drifting-clock.ts";
+import { ModelSlot } from "./slot.ts";
 import type { SupervisedLitestream } from "./supervised-litestream.ts";
-import { textOf, type Witness } from "./witness.ts";
+import type { Witness } from "./witness.ts";
 
-export const tenantId = "acme";
 /** Of the schedule's milliseconds; a beat comes every third of it. */
 export const ttlMs = 240;
 
@@ -22,26 +18,18 @@ export interface HostParts {
   readonly schedule: Schedule;
   readonly clock: DriftingClock;
   readonly litestream: SupervisedLitestream;
-  readonly witness: Witness;
+  readonly witnesses: ReadonlyMap<string, Witness>;
   readonly ports: Omit<StoragePorts, "hostRecord" | "peers" | "litestream" | "now">;
   /** How the host proves itself; `prove`, if nothing stands between. */
   readonly proof: () => Promise<void>;
-  readonly prunes: (record: OwnedRecord) => OwnedRecord;
-  readonly opened: (tenant: OpenTenant) => void;
-  readonly goesOnAfterRelease: boolean;
+  readonly broken: Broken;
   /** Something happened that must not. */
   readonly onViolation: (error: unknown) => void;
   /** The process ends. */
   readonly exit: () => void;
 }
 
-type State =
-  | { readonly kind: "closed" }
-  | { readonly kind: "opening"; readonly opening: Promise<void> }
-  | { readonly kind: "open"; readonly tenant: OpenTenant }
-  | { readonly kind: "closing"; readonly closing: Promise<void> };
-
-/** A host with one tenant: what a WorkerHost and its TenantSlot do, as far as storage can see it. */
+/** A host with its tenants: what a WorkerHost does, as far as storage can see it. */
 export class ModelHost {
   readonly id: string;
   readonly actor: Actor;
@@ -49,30 +37,48 @@ export class ModelHost {
   readonly litestream: SupervisedLitestream;
   readonly clock: DriftingClock;
   readonly #parts: HostParts;
+  readonly #slots: ReadonlyMap<string, ModelSlot>;
   #storage: StoragePorts | null = null;
   #record: OwnHostRecord | null = null;
-  #state: State = { kind: "closed" };
-  #leftover: Replica | null = null;
-  #keepsClaim = false;
   #ended = false;
-  #uses = 0;
-  #onUnused = (): void => {};
 
   constructor(parts: HostParts) {
     this.#parts = parts;
-    this.id = parts.actor.name;
-    this.actor = parts.actor;
-    this.machine = parts.machine;
-    this.litestream = parts.litestream;
-    this.clock = parts.clock;
+    const { actor, machine, litestream, clock, schedule, broken } = parts;
+    this.id = actor.name;
+    this.actor = actor;
+    this.machine = machine;
+    this.litestream = litestream;
+    this.clock = clock;
+    const storage = (): StoragePorts | null => this.#storage;
+    const ended = (): boolean => this.#ended;
+    const refuse = (what: string, error: unknown): void => this.#refuse(what, error);
+    this.#slots = new Map(
+      [...parts.witnesses].map(([tenantId, witness]) => [
+        tenantId,
+        new ModelSlot(tenantId, { actor, schedule, witness, broken, storage, ended, refuse }),
+      ]),
+    );
   }
 
   get isUp(): boolean {
     return this.#storage !== null && !this.#ended && this.actor.runs;
   }
 
-  get tenant(): OpenTenant | null {
-    return this.#state.kind === "open" ? this.#state.tenant : null;
+  /** The tenants that are open here. */
+  get tenants(): readonly OpenTenant[] {
+    return [...this.#slots.values()].flatMap(({ tenant }) => tenant ?? []);
+  }
+
+  /** The tenants whose files nobody uses here. */
+  get tenantsAtRest(): readonly string[] {
+    return [...this.#slots.values()].filter(({ isAtRest }) => isAtRest).map(({ tenantId }) => tenantId);
+  }
+
+  slot(tenantId: string): ModelSlot {
+    const slot = this.#slots.get(tenantId);
+    if (slot === undefined) throw new Error(`There is no tenant ${tenantId}.`);
+    return slot;
   }
 
   async prove(): Promise<void> {
@@ -89,50 +95,13 @@ export class ModelHost {
       const hostRecord = withProof(record, this.#parts.proof);
       const peers = new Peers(ports.store, actor.name, clock);
       this.#storage = { ...ports, litestream, hostRecord, peers, now: () => clock.now() };
-      litestream.onRestart(() => void this.tenant?.replica.registerAgain().catch(() => {}));
+      litestream.onRestart(() => {
+        for (const slot of this.#slots.values()) void slot.registerAgain().catch(() => {});
+      });
     } catch (error) {
-      this.#end(error);
-    }
-  }
-
-  /** A client's request: a write if one is given, else a read. True if it was answered. */
-  async request(write: string | null): Promise<boolean> {
-    const { schedule, witness, actor } = this.#parts;
-    const begun = witness.begin();
-    try {
-      const tenant = await this.#acquire();
-      const content = await this.#use(tenant, write);
-      await schedule.step(
-        actor,
-        `answers ${write ?? "a read"} with ${textOf(content)} in epoch ${tenant.epoch}`,
-      );
-      witness.told({ host: this.id, epoch: tenant.epoch, content, begun });
-      return true;
-    } catch (error) {
-      this.#refuse(write ?? "a read", error);
-      return false;
-    }
-  }
-
-  /** Lets the tenant go, if it is open. */
-  async release(): Promise<void> {
-    if (this.#state.kind !== "open") return;
-    const { tenant } = this.#state;
-    const closing = this.#release(tenant);
-    this.#state = { kind: "closing", closing };
-    await closing;
-  }
-
-  /** Deletes what is older than `historyMs` by this host's clock. */
-  async prune(historyMs: number): Promise<void> {
-    const { tenant } = this;
-    if (tenant === null || this.#storage === null) return;
-    const { store, now } = this.#storage;
-    try {
-      const pruned = await pruneTenant(this.#parts.prunes(tenant.record), { store, now: now(), historyMs });
-      this.#parts.schedule.note(`${this.id} has pruned ${pruned.epochs} epochs, ${pruned.objects} objects`);
-    } catch (error) {
-      this.#refuse("a pruning", error);
+      this.#refuse("its start", error);
+      this.#ended = true;
+      this.#parts.exit();
     }
   }
 
@@ -145,113 +114,20 @@ export class ModelHost {
     if (this.#ended || this.#record === null) return;
     this.#ended = true;
     const draining = this.#record.drain();
-    if (this.#state.kind === "opening") await this.#state.opening.catch(() => {});
-    await this.release();
-    if (this.#state.kind === "closing") await this.#state.closing;
+    const slots = [...this.#slots.values()];
+    await Promise.all(slots.map((slot) => slot.end()));
     await draining;
-    if (this.#keepsClaim || this.#leftover !== null) await this.#record.stop();
+    if (slots.some(({ keepsClaim }) => keepsClaim)) await this.#record.stop();
     else await this.#record.retire();
     this.#parts.exit();
-  }
-
-  async #acquire(): Promise<OpenTenant> {
-    for (;;) {
-      if (this.#ended || this.#storage === null) throw new EndedError();
-      if (this.#state.kind === "open") return this.#state.tenant;
-      if (this.#state.kind === "opening") await this.#state.opening;
-      else if (this.#state.kind === "closing") await this.#state.closing;
-      else await this.#open(this.#storage);
-    }
-  }
-
-  async #open(storage: StoragePorts): Promise<void> {
-    const opening = this.#openFile(storage);
-    this.#state = { kind: "opening", opening };
-    await opening;
-  }
-
-  async #openFile(storage: StoragePorts): Promise<void> {
-    try {
-      await this.#leftover?.unregister();
-      this.#leftover = null;
-      const tenant = await openTenant(tenantId, storage);
-      this.#parts.schedule.note(
-        `${this.id} has ${tenantId} open: epoch ${tenant.epoch}, ${tenant.report.source}`,
-      );
-      this.#parts.opened(tenant);
-      this.#state = { kind: "open", tenant };
-      this.#keepsClaim = true;
-      if (this.#ended) this.#drop(tenant, new EndedError());
-    } catch (error) {
-      this.#state = { kind: "closed" };
-      throw error;
-    }
-  }
-
-  /** What the answer shows: all that is in the file after the write. It is durable by then. */
-  async #use(tenant: OpenTenant, write: string | null): Promise<readonly string[]> {
-    this.#uses += 1;
-    try {
-      if (write !== null) await tenant.connection.write((on) => on.run("INSERT", [write]));
-      const content = await tenant.connection.read(allOf);
-      await tenant.durable();
-      return content;
-    } catch (error) {
-      if (error instanceof VoidRegistrationError || error instanceof RecordChangedError)
-        this.#drop(tenant, error);
-      throw error;
-    } finally {
-      this.#uses -= 1;
-      if (this.#uses === 0) this.#onUnused();
-    }
-  }
-
-  async #release(tenant: OpenTenant): Promise<void> {
-    const { schedule, actor, goesOnAfterRelease } = this.#parts;
-    if (this.#uses > 0)
-      await Promise.race([
-        new Promise<void>((resolve) => (this.#onUnused = resolve)),
-        schedule.step(actor, "waits no longer for those who use the tenant"),
-      ]);
-    try {
-      await tenant.release(async () => {});
-      this.#keepsClaim = false;
-      schedule.note(`${this.id} has released epoch ${tenant.epoch}`);
-      this.#state = { kind: "closed" };
-    } catch (error) {
-      this.#refuse("a release", error);
-      if (goesOnAfterRelease) this.#state = { kind: "open", tenant };
-      else await this.#abandon(tenant, error as Error);
-    }
-  }
-
-  #drop(tenant: OpenTenant, why: Error): void {
-    if (this.tenant !== tenant) return;
-    this.#state = { kind: "closing", closing: this.#abandon(tenant, why) };
-  }
-
-  async #abandon(tenant: OpenTenant, why: Error): Promise<void> {
-    try {
-      await tenant.abandon(why);
-    } catch (error) {
-      this.#refuse("an end", error);
-      this.#leftover = tenant.replica;
-    }
-    this.#state = { kind: "closed" };
   }
 
   #fence(): void {
     this.#ended = true;
     const { schedule, actor, exit } = this.#parts;
     schedule.note(`${this.id} knows that it is fenced`);
-    if (this.tenant !== null) this.#drop(this.tenant, new EndedError());
+    for (const slot of this.#slots.values()) slot.drop(new EndedError());
     schedule.add({ actor, what: "exits", run: exit });
-  }
-
-  #end(error: unknown): void {
-    this.#refuse("its start", error);
-    this.#ended = true;
-    this.#parts.exit();
   }
 
   #refuse(what: string, error: unknown): void {

@@ -4,9 +4,9 @@ import { MemoryStore } from "../fakes/memory-store.ts";
 
 /** The store itself; the witness is told of each record of a tenant that is written. */
 export class RecordedStore extends MemoryStore {
-  readonly #recorded: (record: TenantRecord) => void;
+  readonly #recorded: (tenantId: string, record: TenantRecord) => void;
 
-  constructor(recorded: (record: TenantRecord) => void) {
+  constructor(recorded: (tenantId: string, record: TenantRecord) => void) {
     super();
     this.#recorded = recorded;
   }
@@ -17,7 +17,8 @@ export class RecordedStore extends MemoryStore {
     condition?: PutCondition,
   ): Promise<{ readonly etag: string }> {
     const put = await super.put(key, body, condition);
-    if (key.endsWith("/tenant.json")) this.#recorded(JSON.parse(put.etag) as TenantRecord);
+    const [, tenantId] = /^tenants\/(.*)\/tenant\.json$/.exec(key) ?? [];
+    if (tenantId !== undefined) this.#recorded(tenantId, JSON.parse(put.etag) as TenantRecord);
     return put;
   }
 }

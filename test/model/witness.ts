@@ -20,8 +20,15 @@ export class Witness {
   #shown: readonly string[] = [];
   /** Which host has acknowledged in an epoch. */
   readonly #hosts = new Map<number, string>();
+  /** How much of it had been shown when an epoch was claimed. */
+  readonly #shownAtClaim = new Map<number, number>();
   #epoch = 0;
   acknowledged = 0;
+
+  /** The newest that was claimed. */
+  get epoch(): number {
+    return this.#epoch;
+  }
 
   /** How much clients know when a request is sent. */
   begin(): number {
@@ -50,13 +57,17 @@ export class Witness {
   recorded({ epoch }: Pick<TenantRecord, "epoch">): void {
     if (epoch < this.#epoch)
       throw new Violation(`the tenant's epoch went back from ${this.#epoch} to ${epoch}`);
+    if (epoch > this.#epoch) this.#shownAtClaim.set(epoch, this.#shown.length);
     this.#epoch = epoch;
   }
 
-  /** The holder of the newest epoch begins with an empty file. */
-  begunEmpty(epoch: number): void {
-    if (epoch === this.#epoch && this.#shown.length > 0)
-      throw new Violation(`epoch ${epoch} begins with an empty file, and ${textOf(this.#shown)} was shown`);
+  /** A host opens the tenant's file: nothing may have been left behind, even if the host has lost the tenant meanwhile. */
+  opened(epoch: number, content: readonly string[]): void {
+    const before = this.#shown.slice(0, this.#shownAtClaim.get(epoch) ?? 0);
+    if (!startsWith(content, before))
+      throw new Violation(
+        `epoch ${epoch} is opened with ${textOf(content)}, and ${textOf(before)} was shown before it was claimed`,
+      );
   }
 }
 

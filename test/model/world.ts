@@ -1,8 +1,9 @@
 import { Random } from "../crash/drill/random.ts";
+import { actions, type Action } from "./actions.ts";
 import { assembleHost, type Surroundings } from "./assemble.ts";
 import type { Broken } from "./broken.ts";
 import { damageBucket, damageDisk, forgetFencedHosts } from "./damage.ts";
-import { tenantId, ttlMs, type ModelHost } from "./host.ts";
+import { ttlMs, type ModelHost } from "./host.ts";
 import type { LitestreamFaults } from "./litestream.ts";
 import { Machine } from "./machine.ts";
 import { noFaults, type NetworkFaults } from "./network.ts";
@@ -29,29 +30,13 @@ export interface Counts {
   fenced: number;
 }
 
-/** What may be done to the world, and how often against each other; each schedule has its own leanings. */
-const actions = {
-  request: 40,
-  pause: 6,
-  resume: 14,
-  crash: 5,
-  start: 9,
-  "litestream dies": 2,
-  "litestream syncs": 8,
-  release: 5,
-  drain: 2,
-  prune: 4,
-  clock: 5,
-  refused: 1,
-  disk: 3,
-  bucket: 1,
-};
-
+/** Of the schedules, so many have two tenants, which share hosts, proofs and Litestreams. */
+const hasTwoTenants = 0.25;
 const stepsWithFaults = 700;
 /** Of the steps, before so many something is done to the world. */
 const actionRate = 0.1;
 const stepsOfCalm = 400;
-/** By then somebody must serve the tenant. */
+/** By then somebody must serve the tenants. */
 const maxStepsToServe = 6_000;
 const stepsBetweenRequests = 40;
 
@@ -79,11 +64,13 @@ class World {
   readonly schedule: Schedule;
   readonly #random: Random;
   readonly #broken: Broken;
-  readonly #witness = new Witness();
-  readonly #store = new RecordedStore((record) => this.#guard(() => this.#witness.recorded(record)));
+  readonly #witnesses: ReadonlyMap<string, Witness>;
+  readonly #store = new RecordedStore((tenantId, record) =>
+    this.#guard(() => this.#witnesses.get(tenantId)?.recorded(record)),
+  );
   readonly #network: NetworkFaults;
   readonly #litestream: LitestreamFaults;
-  readonly #weights = new Map<keyof typeof actions, number>();
+  readonly #weights = new Map<Action, number>();
   #machines: [Machine, ...Machine[]] = [new Machine("A"), new Machine("B"), new Machine("C")];
   #violation: unknown = null;
   #hosts = 0;
@@ -107,9 +94,11 @@ class World {
       slow: 0.05 * rough,
     };
     this.#litestream = { timeout: 0.03 * rough, early: 0.05 * rough, miscounts: 0.01 * rough };
-    this.#mayDamageBucket = plan.chance(0.1);
-    for (const [action, weight] of Object.entries(actions))
-      this.#weights.set(action as keyof typeof actions, weight * plan.pick([0.3, 1, 1, 3]));
+    this.#mayDamageBucket = plan.chance(0.1) || broken.leans?.bucket !== undefined;
+    for (const action of Object.keys(actions) as Action[])
+      this.#weights.set(action, actions[action] * plan.pick([0.3, 1, 1, 3]) * (broken.leans?.[action] ?? 1));
+    const tenants = plan.chance(hasTwoTenants) ? ["acme", "bolt"] : ["acme"];
+    this.#witnesses = new Map(tenants.map((tenantId) => [tenantId, new Witness()]));
   }
 
   async play(): Promise<void> {
@@ -128,11 +117,11 @@ class World {
     const fenced = [...this.#store.objects].filter(
       ([key, body]) => key.startsWith("hosts/") && body.includes('"fenced"'),
     );
-    const record = this.#store.objects.get(`tenants/${tenantId}/tenant.json`);
+    const witnesses = [...this.#witnesses.values()];
     return {
       steps: this.schedule.taken,
-      acknowledged: this.#witness.acknowledged,
-      epochs: record === undefined ? 0 : (JSON.parse(record) as { epoch: number }).epoch,
+      acknowledged: witnesses.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
+      epochs: witnesses.reduce((sum, { epoch }) => sum + epoch, 0),
       fenced: fenced.length,
     };
   }
@@ -158,10 +147,11 @@ class World {
     const hosts = this.#hostsUp();
     const host = hosts[Math.floor(random.next() * hosts.length)];
     const machine = random.pick(this.#machines);
+    const tenantId = this.#anyOf(this.#witnesses.keys());
     if (this.#broken.forgetsFencedHosts === true) forgetFencedHosts(this.#store);
     switch (this.#drawAction()) {
       case "request":
-        return await this.#request(host, () => {});
+        return await this.#request(host, tenantId, () => {});
       case "pause":
         return this.#pause(machine);
       case "resume":
@@ -174,12 +164,16 @@ class World {
         return machine.host?.litestream.die();
       case "litestream syncs":
         return await this.#litestreamSyncs(machine);
+      case "park":
+        return await this.#ask(host, `to park ${tenantId}`, (one) => one.slot(tenantId).park());
       case "release":
-        return await this.#ask(host, "to release", (one) => one.release());
+        return await this.#ask(host, `to release ${tenantId}`, (one) => one.slot(tenantId).release());
       case "drain":
         return await this.#ask(host, "to drain", (one) => one.drain());
-      case "prune":
-        return await this.#ask(host, "to prune", (one) => one.prune(random.pick([0, 200])));
+      case "prune": {
+        const historyMs = random.pick([0, 200]);
+        return await this.#ask(host, `to prune ${tenantId}`, (one) => one.slot(tenantId).prune(historyMs));
+      }
       case "clock":
         return host?.clock.jump({ monotonicMs: ttlMs, wallMs: random.between(-ttlMs * 9, ttlMs * 9) });
       case "refused":
@@ -188,14 +182,14 @@ class World {
         this.schedule.note(`the disk of ${machine.name} loses something`);
         return damageDisk(machine, random);
       case "bucket":
-        if (!this.#mayDamageBucket || !damageBucket(this.#store)) return;
+        if (!this.#mayDamageBucket || !damageBucket(this.#store, tenantId, random)) return;
         this.schedule.note("the bucket loses something");
         this.#bucketDamaged = true;
         return;
     }
   }
 
-  #drawAction(): keyof typeof actions {
+  #drawAction(): Action {
     let left = this.#random.next() * [...this.#weights.values()].reduce((sum, weight) => sum + weight, 0);
     for (const [action, weight] of this.#weights) {
       if (left < weight) return action;
@@ -212,10 +206,15 @@ class World {
     await this.#ask(host, "to start", () => host.start());
   }
 
-  async #request(host: ModelHost | undefined, answered: () => void): Promise<void> {
+  #anyOf(tenantIds: Iterable<string>): string {
+    const [first = "", ...others] = tenantIds;
+    return this.#random.pick([first, ...others]);
+  }
+
+  async #request(host: ModelHost | undefined, tenantId: string, answered: () => void): Promise<void> {
     const write = this.#random.chance(0.7) ? `w${++this.#writes}` : null;
-    await this.#ask(host, `for ${write ?? "a read"}`, async (one) => {
-      if (await one.request(write)) answered();
+    await this.#ask(host, `for ${write ?? "a read"} of ${tenantId}`, async (one) => {
+      if (await one.slot(tenantId).request(write)) answered();
     });
   }
 
@@ -270,34 +269,34 @@ class World {
     for (const machine of this.#machines) this.#resume(machine);
   }
 
-  /** Some host serves the tenant. */
+  /** Some host serves each tenant. */
   async #serve(): Promise<void> {
     for (const machine of this.#machines) await this.#start(machine);
-    await this.#untilAnswered("none of the hosts serves the tenant any more");
+    await this.#untilAnswered("none of the hosts serves it any more");
   }
 
-  /** All that is left is the store: another Machine serves the tenant from it, and shows all that was shown. */
+  /** All that is left is the store: another Machine serves the tenants from it, and shows all that was shown. */
   async #survive(): Promise<void> {
     for (const machine of this.#machines) machine.hostEnds(false);
     this.#machines = [new Machine("Z")];
     for (const machine of this.#machines) await this.#start(machine);
-    await this.#untilAnswered("a new Machine cannot serve the tenant");
+    await this.#untilAnswered("a new Machine cannot serve it");
   }
 
   async #untilAnswered(otherwise: string): Promise<void> {
-    const state = { answered: false, asking: 0 };
-    for (let step = 0; !state.answered; step += 1) {
+    const waiting = new Set<string>(this.#witnesses.keys());
+    for (let step = 0; waiting.size > 0; step += 1) {
       if (step > maxStepsToServe) {
         if (this.#bucketDamaged) return;
-        throw new Violation(otherwise);
+        throw new Violation(`tenant ${[...waiting].join(" and ")}: ${otherwise}`);
       }
       for (const machine of this.#machines) await this.#start(machine);
-      const hosts = this.#hostsUp();
-      if (step % stepsBetweenRequests === 0)
-        await this.#request(
-          hosts[Math.floor(this.#random.next() * hosts.length)],
-          () => (state.answered = true),
-        );
+      if (step % stepsBetweenRequests === 0) {
+        const hosts = this.#hostsUp();
+        const tenantId = this.#anyOf(waiting);
+        const host = hosts[Math.floor(this.#random.next() * hosts.length)];
+        await this.#request(host, tenantId, () => void waiting.delete(tenantId));
+      }
       await this.#take();
     }
   }
@@ -311,7 +310,7 @@ class World {
       schedule: this.schedule,
       random: this.#random,
       store: this.#store,
-      witness: this.#witness,
+      witnesses: this.#witnesses,
       network: this.#network,
       litestream: this.#litestream,
       broken: this.#broken,
