@@ -8,7 +8,7 @@ export interface RoundPorts {
   readonly sync: () => Promise<{ readonly txid: number }>;
   /** Resolves when a read of this host's record, sent after the call, says that it is not fenced. */
   readonly proof: () => Promise<void>;
-  /** Tells the store that this epoch is the tenant's history now. Called once, between the first proof and the first pass. */
+  /** Tells the store that this epoch is the tenant's history now. Called once, between the first sync and the first pass. */
   readonly mark: () => Promise<void>;
   /** Told of each round that has passed, before anything is acknowledged by it. If it throws, nothing is. */
   readonly passed: () => void;
@@ -30,7 +30,7 @@ const maxLagEntries = 1_000;
 /**
  * The durability gate of one epoch of one tenant. A pass covers everything committed before it was asked for: either
  * earlier rounds covered it and a proof is enough, or a round is made: a sync that was sent after the commit, then a
- * proof that was sent after the sync's answer. One round serves all whose commits were made before its sync was sent; the
+ * proof that was sent after the sync's answer, and beside the first one the epoch's mark. One round serves all whose commits were made before its sync was sent; the
  * next sync may go out while the last one's proof is on its way.
  */
 export class Rounds {
@@ -180,12 +180,12 @@ export class Rounds {
   }
 
   async #confirm(served: readonly Waiter[], seen: number, txid: number): Promise<void> {
-    const sentAt = this.#ports.now();
+    // What was closed may be another's by now, or nobody's: it is not marked either.
+    if (this.#closed !== null) return this.#fail(served, this.#closed);
     try {
-      await this.#ports.proof();
-      this.#proofMs = smoothed(this.#proofMs, this.#ports.now() - sentAt);
-      // What was closed may be another's by now, or nobody's: it is not marked either.
-      if (this.#closed === null) await this.#mark();
+      // A mark needs no proof before it: who is fenced and not yet replaced marks what the next host then restores, and who
+      // is replaced is refused.
+      await Promise.all([this.#timedProof(), this.#mark()]);
       if (this.#closed !== null) return this.#fail(served, this.#closed);
       this.#ports.passed();
     } catch (error) {
@@ -197,6 +197,12 @@ export class Rounds {
     this.#uncovered = this.#uncovered.filter(({ lastCommit }) => lastCommit > this.#covered);
     this.#lastError = null;
     for (const waiter of served) this.#settle(waiter).resolve();
+  }
+
+  async #timedProof(): Promise<void> {
+    const sentAt = this.#ports.now();
+    await this.#ports.proof();
+    this.#proofMs = smoothed(this.#proofMs, this.#ports.now() - sentAt);
   }
 
   /** Once for all rounds; again only after it failed. */

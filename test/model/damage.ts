@@ -44,7 +44,9 @@ export function damageBucket({ objects }: MemoryStore, tenantId: string, random:
   for (const key of keysIn(snapshotsPrefix(tenantId))) objects.delete(key);
   const transactions = keysIn(`${replicaPath(tenantId, newest.epoch)}/ltx/`);
   const isEndKnown = host === null && newest.txid !== null;
-  const lost = isEndKnown && random.chance(0.5) ? transactions.at(-1) : transactions[0];
+  // Without its first nothing can be restored, as long as a late request does not bring it back: so no other goes.
+  const first = transactions.find((key) => key.endsWith("-0000000000000001.ltx"));
+  const lost = isEndKnown && random.chance(0.5) ? transactions.at(-1) : first;
   return lost !== undefined && objects.delete(lost);
 }
 

@@ -69,20 +69,34 @@ test("what was restored needs a proof, and no sync", async () => {
   expect(world.marks).toHaveLength(0);
 });
 
-test("a write passes after a sync, then a proof sent after its answer, then the mark", async () => {
+test("a write passes after a sync, then a proof and the mark, both sent after its answer", async () => {
   world.commit();
   const pass = watch(world.rounds.pass());
   await turn();
-  expect([world.syncs.length, world.proofs.length]).toEqual([1, 0]);
+  expect([world.syncs.length, world.proofs.length, world.marks.length]).toEqual([1, 0, 0]);
   world.syncs[0]?.resolve({ txid: 1 });
   await turn();
-  expect([world.proofs.length, world.marks.length]).toEqual([1, 0]);
+  expect([world.proofs.length, world.marks.length]).toEqual([1, 1]);
   world.proofs[0]?.resolve();
   await turn();
-  expect([world.marks.length, pass.outcome, world.rounds.isCovered]).toEqual([1, "waiting", false]);
+  expect([pass.outcome, world.rounds.isCovered]).toEqual(["waiting", false]);
   world.marks[0]?.resolve();
   await turn();
   expect([pass.outcome, world.rounds.isCovered, world.rounds.lastTxid]).toEqual(["passed", true, 1]);
+});
+
+test("a mark that is made before its proof lets nothing pass", async () => {
+  world.commit();
+  const pass = watch(world.rounds.pass());
+  await turn();
+  world.syncs[0]?.resolve({ txid: 1 });
+  await turn();
+  world.marks[0]?.resolve();
+  await turn();
+  expect([pass.outcome, world.rounds.isCovered]).toEqual(["waiting", false]);
+  world.proofs[0]?.reject(new Error("fenced"));
+  await turn();
+  expect([pass.outcome, world.rounds.isCovered]).toEqual([new Error("fenced"), false]);
 });
 
 test("what a file held at its opening, and the store may not hold, waits for the first round", async () => {
@@ -294,7 +308,7 @@ test("a close fails every waiter at once: queued, in its sync, in its proof and 
   expect(passes.map(({ outcome }) => outcome)).toEqual([why, why, why, why]);
 });
 
-test("nothing passes after a close, not what was under way either, and nothing is marked", async () => {
+test("nothing passes after a close, not what was under way either", async () => {
   world.commit();
   const inProof = watch(world.rounds.pass());
   await turn();
@@ -310,9 +324,19 @@ test("nothing passes after a close, not what was under way either, and nothing i
   world.proofs[1]?.resolve();
   await turn();
   expect([inProof.outcome, inSync.outcome]).toEqual([why, why]);
-  expect([world.marks.length, world.rounds.lastTxid, world.rounds.isCovered]).toEqual([0, null, false]);
+  expect([world.rounds.lastTxid, world.rounds.isCovered]).toEqual([null, false]);
   await expect(world.rounds.pass()).rejects.toBe(why);
   await expect(world.rounds.round()).rejects.toBe(why);
+});
+
+test("nothing is marked after a close, when the sync that was under way answers", async () => {
+  world.commit();
+  watch(world.rounds.pass());
+  await turn();
+  world.rounds.close(new Error("released"));
+  world.syncs[0]?.resolve({ txid: 1 });
+  await turn();
+  expect([world.marks.length, world.proofs.length]).toEqual([0, 0]);
 });
 
 test("a read whose proof is under way at a close does not pass", async () => {
