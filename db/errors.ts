@@ -92,7 +92,12 @@ export class RefusedStatementError extends DatabaseError {
 
 /** A parameter that SQLite cannot hold, or a wrong number of them. */
 export class ParameterError extends DatabaseError {
-  readonly code = "bad_parameter";
+  readonly code: string = "bad_parameter";
+}
+
+/** The text of a parameter has a NUL. Unlike what else makes a parameter bad it comes from input, not from code. */
+export class NulTextError extends ParameterError {
+  override readonly code = "nul_text";
 }
 
 /** A pragma did not take: the connection must not be used. */

@@ -1,4 +1,4 @@
-import { ParameterError } from "./errors.ts";
+import { NulTextError, ParameterError } from "./errors.ts";
 
 /** What a statement takes for a placeholder. Booleans become 1 and 0, dates their epoch milliseconds. */
 export type SqlValue = null | string | number | bigint | boolean | Date | Uint8Array | ArrayBuffer;
@@ -26,7 +26,8 @@ function bind(value: unknown, index: number): BoundValue {
   switch (typeof value) {
     case "string":
       // The native package reads text back only up to its first NUL.
-      if (value.includes("\0")) throw unusable(index, "text with a NUL character; store it as bytes");
+      if (value.includes("\0"))
+        throw new NulTextError(unusableMessage(index, "text with a NUL character; store it as bytes"));
       return value;
     case "number":
       // It would bind every number as a REAL, which columns without a numeric type keep and JSON shows as 1.0.
@@ -57,7 +58,11 @@ function bindObject(value: object | null, index: number): BoundValue {
 }
 
 function unusable(index: number, what: string): ParameterError {
-  return new ParameterError(`Parameter ${String(index + 1)} is ${what}, which SQLite cannot hold.`);
+  return new ParameterError(unusableMessage(index, what));
+}
+
+function unusableMessage(index: number, what: string): string {
+  return `Parameter ${String(index + 1)} is ${what}, which SQLite cannot hold.`;
 }
 
 /** Strings, quoted names, comments and plain words first, so that a placeholder's sign inside them is not one. */

@@ -59,12 +59,16 @@ const databaseTrouble: ReadonlySet<string> = new Set([
   "connection_closed",
 ]);
 
+/** Trouble with what a request brought, which a route has handed to the database as it was. */
+const databaseInput: ReadonlySet<string> = new Set(["nul_text"]);
+
 /** The code that the table has for an error, else `internal`, and the error that tells what happened. */
 export function problemOf(error: Error): { readonly code: ProblemCode; readonly origin: Error } {
   // Drizzle wraps an error of the database in one whose message shows the query and its parameters.
   const origin = error instanceof DrizzleQueryError && error.cause !== undefined ? error.cause : error;
   const code = "code" in origin && typeof origin.code === "string" ? origin.code : "";
   if (isProblemCode(code)) return { code, origin };
+  if (databaseInput.has(code)) return { code: "invalid_input", origin };
   return { code: databaseTrouble.has(code) ? "tenant_unavailable" : "internal", origin };
 }
 

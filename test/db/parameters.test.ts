@@ -39,9 +39,12 @@ test.each([
   () => 1,
   new Uint16Array(1),
   new Date(Number.NaN),
-  "a\0b",
 ])("a value that SQLite cannot hold is an error, not the end of the process: %o", async (value) => {
   await expect(roundTrip(value)).rejects.toMatchObject({ code: "bad_parameter" });
+});
+
+test("text with a NUL is an error of its own, since it comes from input and not from code", async () => {
+  await expect(roundTrip("a\0b")).rejects.toMatchObject({ code: "nul_text" });
 });
 
 test("a missing parameter is an error, not the one of the call before", async () => {

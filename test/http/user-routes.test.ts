@@ -45,6 +45,45 @@ test("the user's routes have the tenant's runs and the token's claims", async ()
   ]);
 });
 
+test.each([
+  ["a path", "/app/refunds/%00"],
+  ["a query", "/app/refunds?order=a%00b"],
+])(
+  "%s with a NUL, which no column can hold, is refused before a tenant is opened for it",
+  async (_what, path) => {
+    const client = await clientOf(routes);
+    for (const method of ["GET", "DELETE"]) {
+      const answer = await client.send(path, { method });
+      expect([answer.status, await answer.json()]).toEqual([
+        400,
+        expect.objectContaining({ code: "bad_request", detail: expect.stringContaining("NUL") }),
+      ]);
+    }
+    expect(client.host.arrivals).toEqual([]);
+  },
+);
+
+test("an escape that is no UTF-8 is a name like any other", async () => {
+  const client = await clientOf(routes);
+  for (const escape of ["%", "%ff", "%c3%28", "%zz"])
+    expect((await client.send(`/app/refunds/${escape}`)).status, escape).toBe(404);
+});
+
+test("a body whose text has a NUL, which no column can hold, is the client's mistake", async () => {
+  const app = new Hono<AppEnv>().post("/refunds", async (c) => {
+    const { orderId } = (await c.req.json()) as { orderId: string };
+    await c.var.tenant.db.insert(refunds).values({ ...row, orderId });
+    return c.body(null, 201);
+  });
+  const client = await clientOf(app);
+  const answer = await client.send("/app/refunds", { body: { orderId: "a\0b" } });
+  expect([answer.status, await answer.json()]).toEqual([
+    422,
+    expect.objectContaining({ code: "invalid_input", detail: expect.stringContaining("NUL") }),
+  ]);
+  expect(client.logged.join("")).not.toContain("a request failed");
+});
+
 test("without a token, or an operator's tenant, no route of the user's is reached", async () => {
   let reached = false;
   const client = await clientOf(new Hono<AppEnv>().get("/x", (c) => ((reached = true), c.text("x"))));
