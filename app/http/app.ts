@@ -9,6 +9,7 @@ import { controlRoutes } from "./control.ts";
 import { Forwarder } from "./forward.ts";
 import { healthRoutes } from "./health.ts";
 import { LostHolders } from "./lost-holders.ts";
+import { Markers } from "./marker.ts";
 import type { Metrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
 import { createPlace } from "./place.ts";
@@ -43,7 +44,8 @@ export interface AppParts {
 export function createApp(parts: AppParts): Hono<HttpEnv> {
   const { host, routing, tokenSecrets, metrics, log, routes, search } = parts;
   const forwarder = parts.forwarder ?? new Forwarder(new LostHolders(host));
-  const router = new Router({ host, routing, forwarder, metrics, bounds: search });
+  const markers = new Markers(tokenSecrets);
+  const router = new Router({ host, routing, markers, forwarder, metrics, bounds: search });
   const place = createPlace(host, router);
   // One for all routes: it remembers the tokens that it has found good.
   const authenticated = authenticate(tokenSecrets);
@@ -62,7 +64,7 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
     return problemResponse(problem, c.var.requestId);
   });
 
-  app.use(observe(metrics, log));
+  app.use(observe({ hostId: host.id, metrics, log }));
   app.use(errorsOnly);
   app.route("/", pageRoutes());
   app.route("/", healthRoutes(host, metrics));

@@ -3,7 +3,7 @@ import { Agent as TlsAgent, request as requestTls } from "node:https";
 import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { Holder } from "../host/host.ts";
-import { notHereHeader } from "./arrival.ts";
+import { hostHeader, notHereHeader, viaHeader } from "./arrival.ts";
 import { endToEnd } from "./end-to-end.ts";
 import type { LostHolders } from "./lost-holders.ts";
 
@@ -22,9 +22,12 @@ export interface ForwardedRequest {
 export type Outcome =
   /** The body of the answer may be still on its way. */
   | { readonly kind: "answered"; readonly response: Response }
-  /** Nothing was done: that host does not have the tenant, nobody listens at its address, or no connection came about. */
-  | { readonly kind: "not-here" | "refused" | "unreachable" }
-  /** It may have been done: the connection broke, or the host was lost, before there was an answer. */
+  /**
+   * Nothing was done: that host does not have the tenant, another host or nobody listens at its address, or no connection
+   * came about.
+   */
+  | { readonly kind: "not-here" | "misdirected" | "refused" | "unreachable" }
+  /** It may have been done: the connection broke, the host was lost, or something else answered that is no host of ours. */
   | { readonly kind: "broken" | "lost" }
   /** Nobody waits for the answer any more. */
   | { readonly kind: "abandoned" };
@@ -106,10 +109,13 @@ export class Forwarder {
     });
     upstream.once("timeout", () => giveUp(end));
     upstream.once("response", (answer) => {
-      if (isNotHere(answer)) {
+      const refusal = refusalOf(answer, hostId);
+      if (refusal === "not-this-host") giveUp("broken");
+      else if (refusal === null) settle({ kind: "answered", response: responseOf(answer, request.method) });
+      else {
         answer.resume();
-        settle({ kind: "not-here" });
-      } else settle({ kind: "answered", response: responseOf(answer, request.method) });
+        settle({ kind: refusal });
+      }
     });
     upstream.on("error", (error: NodeJS.ErrnoException) => {
       const refused = end === "unreachable" && error.code === "ECONNREFUSED";
@@ -132,8 +138,18 @@ function whenConnected(socket: Socket, isTls: boolean, connected: () => void): v
   else connected();
 }
 
-function isNotHere({ statusCode, headers }: IncomingMessage): boolean {
-  return statusCode === 503 && headers[notHereHeader] !== undefined;
+/**
+ * Why that is no answer of the host's, if it is none. Its address may be another's since it died: every host names itself, and
+ * one that is not meant says so. Anything else that answers is not passed on as if it were the tenant's word.
+ */
+function refusalOf(
+  { statusCode, headers }: IncomingMessage,
+  hostId: string,
+): "not-here" | "misdirected" | "not-this-host" | null {
+  const isHere = headers[notHereHeader] === undefined;
+  if (headers[hostHeader] === hostId || headers[viaHeader] === hostId)
+    return isHere || statusCode !== 503 ? null : "not-here";
+  return isHere || statusCode !== 421 ? "not-this-host" : "misdirected";
 }
 
 function responseOf(answer: IncomingMessage, method: string): Response {

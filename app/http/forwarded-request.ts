@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import { forwardedBy, forwardedHeader, type Errand } from "./arrival.ts";
+import { forwardedHeader } from "./arrival.ts";
 import { endToEnd } from "./end-to-end.ts";
 import type { ForwardedRequest } from "./forward.ts";
 import type { HttpEnv } from "./request-context.ts";
@@ -16,11 +16,11 @@ const ownWords = new Set([
   "x-request-id",
 ]);
 
-/** A request as another host gets it: as it came here, and with who sends it and for whom. */
+/** A request as another host gets it: as it came here, and with the marker by which that host knows whence and why. */
 export function forwardedRequest(
   c: Context<HttpEnv>,
   body: Uint8Array | null,
-  sender: { readonly hostId: string; readonly errand: Errand },
+  marker: string,
 ): ForwardedRequest {
   const { raw } = c.req;
   const headers: OutgoingHttpHeaders = {};
@@ -29,7 +29,7 @@ export function forwardedRequest(
   const hops = forwardedFor(c);
   if (hops !== "") headers["x-forwarded-for"] = hops;
   headers["x-forwarded-proto"] ??= new URL(raw.url).protocol.slice(0, -1);
-  headers[forwardedHeader] = forwardedBy(sender.hostId, sender.errand);
+  headers[forwardedHeader] = marker;
   if (body !== null) headers["content-length"] = body.length;
   return { method: raw.method, path: pathOf(raw.url), headers, body, gone: raw.signal };
 }

@@ -3,10 +3,17 @@ import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import type { Logger } from "pino";
 import type { Metrics } from "./metrics.ts";
+import { hostHeader, viaHeader } from "./arrival.ts";
 import type { HttpEnv } from "./request-context.ts";
 
+export interface ObserveParts {
+  readonly hostId: string;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
 /** Gives every request an id, and counts, times and logs its answer. The query is never logged: it may hold a token. */
-export function observe(metrics: Metrics, log: Logger): MiddlewareHandler<HttpEnv> {
+export function observe({ hostId, metrics, log }: ObserveParts): MiddlewareHandler<HttpEnv> {
   return async (c, next) => {
     const startedAt = performance.now();
     const requestId = readRequestId(c);
@@ -15,6 +22,9 @@ export function observe(metrics: Metrics, log: Logger): MiddlewareHandler<HttpEn
     const { method, path } = c.req;
     const { status, headers } = c.res;
     headers.set("x-request-id", requestId);
+    // Whose word it is, errors included, and who passes it on: a host believes no answer to what it has sent on otherwise.
+    if (!headers.has(hostHeader)) headers.set(hostHeader, hostId);
+    else if (headers.get(hostHeader) !== hostId) headers.set(viaHeader, hostId);
     headers.set("x-content-type-options", "nosniff");
     headers.set("cache-control", "no-store");
 

@@ -1,5 +1,6 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Host } from "../host/host.ts";
+import { hostHeader } from "./arrival.ts";
 import { gate } from "./gate.ts";
 import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
@@ -17,7 +18,7 @@ export function createPlace(host: Host, router: Router): Place {
   return (repeats = "never") =>
     async (c, next) => {
       const tenantId = tenantOf(c);
-      return await router.route(c, repeats, async (arrived) => {
+      return await router.route({ c, tenantId, repeats }, async (arrived) => {
         let begun = false;
         try {
           await host.use(
@@ -28,7 +29,7 @@ export function createPlace(host: Host, router: Router): Place {
               await next();
               await gate(c, tenant);
               // Whose word it is: within a tenant the epochs of answers never go back.
-              c.res.headers.set("holdfast-host", host.id);
+              c.res.headers.set(hostHeader, host.id);
               c.res.headers.set("holdfast-epoch", String(tenant.epoch));
             },
             arrived,

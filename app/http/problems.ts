@@ -12,6 +12,7 @@ const problems = {
   not_found: { status: 404, title: "There is no such thing" },
   idempotency_conflict: { status: 409, title: "The idempotency key belongs to another request" },
   wrong_status: { status: 409, title: "The run's status does not allow this" },
+  misdirected: { status: 421, title: "The request was meant for another host" },
   too_large: { status: 413, title: "The body is too large" },
   invalid_input: { status: 422, title: "The input is invalid" },
   internal: { status: 500, title: "Something went wrong here" },

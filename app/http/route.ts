@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "hono";
 import { DrainingError, ElsewhereError, type Arrived, type Holder, type Host } from "../host/host.ts";
-import { arrivalOf, notHereHeader, type Arrival, type Errand, type Routing } from "./arrival.ts";
+import { arrivalOf, notHereHeader, type Arrival, type Routing } from "./arrival.ts";
 import { wholeBody } from "./body.ts";
 import { flyReplay, maxReplayedBytes, type FailedReplay, type ReplayTarget } from "./fly-replay.ts";
 import type { Forwarder, Outcome } from "./forward.ts";
 import { forwardedRequest } from "./forwarded-request.ts";
+import type { Errand, Markers } from "./marker.ts";
 import type { Metrics } from "./metrics.ts";
 import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
@@ -22,6 +23,7 @@ export type NotBegun = ElsewhereError | DrainingError;
 export interface RouterParts {
   readonly host: Host;
   readonly routing: Routing;
+  readonly markers: Markers;
   readonly forwarder: Pick<Forwarder, "send" | "stopped">;
   readonly metrics: Pick<Metrics, "forwardedRequests">;
   readonly bounds?: SearchBounds | undefined;
@@ -55,6 +57,13 @@ export function isNotBegun(answer: unknown): answer is NotBegun {
   return answer instanceof ElsewhereError || answer instanceof DrainingError;
 }
 
+/** What is asked of a router: the request, whose it is, and when it may be repeated. */
+export interface Routed {
+  readonly c: Context<HttpEnv>;
+  readonly tenantId: string;
+  readonly repeats: Repeats;
+}
+
 /** Answers requests here, or has them answered by the host that has their tenant. */
 export class Router {
   readonly #parts: RouterParts;
@@ -68,24 +77,24 @@ export class Router {
    * throws, and an HttpProblem for what must not be repeated or was sent to the wrong host.
    */
   async route<Answer>(
-    c: Context<HttpEnv>,
-    repeats: Repeats,
+    routed: Routed,
     here: (arrived: Arrived) => Promise<Answer | NotBegun>,
   ): Promise<Answer | Response> {
     const answered = this.#parts.host.attend();
     try {
-      return await this.#route(c, repeats, here);
+      return await this.#route(routed, here);
     } finally {
       answered();
     }
   }
 
   async #route<Answer>(
-    c: Context<HttpEnv>,
-    repeats: Repeats,
+    routed: Routed,
     here: (arrived: Arrived) => Promise<Answer | NotBegun>,
   ): Promise<Answer | Response> {
-    const arrival = arrivalOf(c.req.raw.headers, this.#parts.routing);
+    const { c, repeats } = routed;
+    const arrival = this.#arrivalOf(routed);
+    if (arrival.kind === "misdirected") throw misdirected(arrival.meant);
     const search = new Search(this.#parts.bounds ?? defaultBounds);
     let arrived: Arrived = arrival.kind === "forwarded" ? "forwarded" : "first";
     for (;;) {
@@ -95,7 +104,7 @@ export class Router {
       const outcome =
         arrival.kind === "forwarded"
           ? this.#noteFailed(answer, arrival.failed)
-          : await this.#sendOn(c, answer);
+          : await this.#sendOn(routed, answer);
       if (outcome.kind === "answered") return outcome.response;
       if (outcome.kind === "abandoned") return new Response(null, { status: clientClosedRequest });
       // It stays so however often it is asked.
@@ -113,18 +122,26 @@ export class Router {
     }
   }
 
-  async #sendOn(c: Context<HttpEnv>, answer: NotBegun): Promise<Outcome | { readonly kind: "nobody" }> {
-    const { host, routing, forwarder } = this.#parts;
+  #arrivalOf({ c, tenantId }: Routed): Arrival {
+    const { host, routing, markers } = this.#parts;
+    const readMarker = (text: string) => markers.read(text, tenantId);
+    return arrivalOf(c.req.raw.headers, { routing, hostId: host.id, readMarker });
+  }
+
+  async #sendOn({ c, tenantId }: Routed, answer: NotBegun): Promise<Outcome | { readonly kind: "nobody" }> {
+    const { host, routing, markers, forwarder } = this.#parts;
     const errand: Errand = answer instanceof ElsewhereError ? answer.why : "draining";
     const body = await wholeBody(c);
-    const replay = routing === "fly" ? flyReplay(replayTargetOf(answer), errand) : undefined;
+    const markerFor = (to: string | null): string => markers.sign({ tenantId, from: host.id, errand, to });
+    // A Machine whose host has just been replaced has the tenant all the same, so a replay is meant for whoever gets it.
+    const replay = routing === "fly" ? flyReplay(replayTargetOf(answer), markerFor(null)) : undefined;
     if (replay !== undefined && (body?.length ?? 0) <= maxReplayedBytes) {
       this.#count("replayed");
       return { kind: "answered", response: replayResponse(replay) };
     }
     const holder = answer instanceof ElsewhereError ? answer.holder : await host.anotherHost();
     if (holder === null) return { kind: "nobody" };
-    const outcome = await forwarder.send(forwardedRequest(c, body, { hostId: host.id, errand }), holder);
+    const outcome = await forwarder.send(forwardedRequest(c, body, markerFor(holder.hostId)), holder);
     this.#count(outcome.kind);
     this.#noteUnreachable(holder, outcome);
     return outcome;
@@ -132,7 +149,9 @@ export class Router {
 
   #noteUnreachable({ hostId }: Holder, { kind }: Outcome): void {
     if (kind === "answered" || kind === "abandoned") return;
-    this.#parts.host.noteUnreachable(hostId, kind === "refused" ? "refused" : "silent");
+    // Where another host answers, it does not listen either.
+    const isGone = kind === "refused" || kind === "misdirected";
+    this.#parts.host.noteUnreachable(hostId, isGone ? "refused" : "silent");
   }
 
   /** Fly's proxy reached nobody, and a request that has come back cannot be replayed again: this host can only wait for it. */
@@ -182,6 +201,14 @@ class Search {
 function isLastStop(arrival: Arrival, answer: NotBegun): boolean {
   if (arrival.kind === "forwarded") return arrival.failed === undefined;
   return arrival.kind === "handed-over" && answer instanceof DrainingError;
+}
+
+function misdirected(meant: string): HttpProblem {
+  return new HttpProblem(
+    "misdirected",
+    `The request was meant for host ${meant}, which does not listen here any more. Nothing was done; whoever has sent it on looks for the tenant again.`,
+    { headers: { [notHereHeader]: "1" } },
+  );
 }
 
 /** Tells the host that has sent the request that it may look for the tenant again. */

@@ -12,7 +12,9 @@ export function tenantRoutes(host: Host, router: Router): Hono<HttpEnv> {
   return new Hono<HttpEnv>().get("/tenant", allow("runs:read"), async (c) => {
     const tenantId = tenantOf(c);
     const told = await router
-      .route(c, "always", (arrived) => host.status(tenantId, arrived).catch(thatItIsElsewhere))
+      .route({ c, tenantId, repeats: "always" }, (arrived) =>
+        host.status(tenantId, arrived).catch(thatItIsElsewhere),
+      )
       .catch((error: unknown) => unreachableStatus(tenantId, error));
     return told instanceof Response ? told : c.json(statusJson(told));
   });

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import { Worker } from "node:worker_threads";
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
@@ -73,7 +74,7 @@ test("a path that looks like an address stays a path", async () => {
 
 test("a host may be reached under a path", async () => {
   const server = await holder((_incoming, outgoing) => outgoing.end());
-  await answered(forwarder().send(request(), { hostId: "h", address: `${server.address}/worker-2/` }));
+  await answered(forwarder().send(request(), { hostId: "host-2", address: `${server.address}/worker-2/` }));
   expect(server.requests[0]?.incoming.url).toBe("/worker-2/v1/runs?limit=1");
 });
 
@@ -135,6 +136,27 @@ test("a host that says that the tenant is not there has done nothing", async () 
     outgoing.writeHead(503, { "holdfast-not-here": "1" }).end("{}");
   });
   expect(await forwarder().send(request(), server)).toEqual({ kind: "not-here" });
+});
+
+test("another host that has got the address says so, and has done nothing", async () => {
+  const server = await holder((_incoming, outgoing) => {
+    outgoing.setHeader("holdfast-host", "host-9");
+    outgoing.writeHead(421, { "holdfast-not-here": "1" }).end("{}");
+  });
+  expect(await forwarder().send(request(), server)).toEqual({ kind: "misdirected" });
+});
+
+test.each([
+  ["a program that is no host", (outgoing: ServerResponse) => outgoing.removeHeader("holdfast-host")],
+  ["another host", (outgoing: ServerResponse) => outgoing.setHeader("holdfast-host", "host-9")],
+])("what %s answers at the address is not the tenant's word, and not passed on", async (_who, as) => {
+  for (const status of [200, 401, 404, 503]) {
+    const server = await holder((_incoming, outgoing) => {
+      as(outgoing);
+      outgoing.writeHead(status).end("not yours");
+    });
+    expect(await forwarder().send(request({ method: "POST" }), server)).toEqual({ kind: "broken" });
+  }
 });
 
 test("any other 503 is the answer", async () => {

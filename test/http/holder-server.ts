@@ -23,6 +23,8 @@ export async function serveHolder(answer: RequestListener, listenOn = "127.0.0.1
     incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
     incoming.on("end", () => {
       requests.push({ incoming, body: Buffer.concat(chunks).toString() });
+      // As a host does; a test may take it away.
+      outgoing.setHeader("holdfast-host", holder.hostId);
       holder.answer(incoming, outgoing);
     });
   });

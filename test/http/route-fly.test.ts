@@ -2,7 +2,8 @@ import { Hono } from "hono";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AppEnv } from "../../app/http/user-env.ts";
 import { DrainingError, ElsewhereError } from "../../app/storage/errors.ts";
-import { createClient, type Client, type ClientRequest } from "./client.ts";
+import { Markers, type Errand } from "../../app/http/marker.ts";
+import { createClient, secret, type Client, type ClientRequest } from "./client.ts";
 import { holderAt, refusingAddress, serveHolder, times, type HolderServer } from "./holder-server.ts";
 
 const search = { maxTries: 4, withinMs: 2_000, firstPauseMs: 1, maxPauseMs: 5 };
@@ -20,10 +21,19 @@ afterEach(async () => {
   await server.close();
 });
 
+/** A marker of host-9's. */
+function by(errand: Errand, to: string | null): string {
+  return new Markers([secret]).sign({ tenantId: "acme", from: "host-9", errand, to });
+}
+
+function replayedBy(errand: Errand): Record<string, string> {
+  return { "fly-replay-src": `instance=11aa44ee;region=ord;t=1;state=${by(errand, null)}` };
+}
+
 test("Fly's proxy is told which Machine has the tenant, and that a failure comes back here", async () => {
   const answer = await client.send("/v1/agents/echo/runs", start);
-  expect(answer.headers.get("fly-replay")).toBe(
-    "instance=00bb33ff;state=holder;timeout=5s;fallback=prefer_self",
+  expect(answer.headers.get("fly-replay")).toMatch(
+    /^instance=00bb33ff;state=host-1\.holder\.\.[\w.-]{87};timeout=5s;fallback=prefer_self$/,
   );
   expect([answer.status, await answer.text()]).toEqual([409, ""]);
   expect((await client.send("/v1/tenant")).headers.get("fly-replay")).toMatch(/^instance=00bb33ff;/);
@@ -44,7 +54,9 @@ test.each([
 ])("a tenant at home in another region is replayed there, with %s", async (_where, elsewhere) => {
   client.host.refusal = elsewhere();
   const answer = await client.send("/v1/agents/echo/runs", start);
-  expect(answer.headers.get("fly-replay")).toBe("region=fra;state=region;timeout=5s;fallback=prefer_self");
+  expect(answer.headers.get("fly-replay")).toMatch(
+    /^region=fra;state=host-1\.region\.\.[\w.-]+;timeout=5s;fallback=prefer_self$/,
+  );
 });
 
 test("a replay to a home region that came back is served here", async () => {
@@ -89,11 +101,18 @@ test("the status of a tenant whose replay came back says that its host cannot be
   ]);
 });
 
-test("a replayed request goes no further, whoever has made that up", async () => {
-  const headers = { "fly-replay-src": "instance=11aa44ee;region=ord;t=1;state=holder" };
+test("a replayed request goes no further", async () => {
+  const headers = replayedBy("holder");
   const answer = await client.send("/v1/runs", { headers });
   expect([answer.status, answer.headers.get("fly-replay")]).toEqual([503, null]);
   expect(client.host.arrivals).toEqual(["forwarded"]);
+});
+
+test("a replay that a client makes up is replayed as any other request of its", async () => {
+  const headers = { "fly-replay-src": "instance=11aa44ee;region=ord;t=1;state=holder" };
+  const answer = await client.send("/v1/runs", { headers });
+  expect(answer.headers.get("fly-replay")).toMatch(/^instance=00bb33ff;/);
+  expect(client.host.arrivals).toEqual(["first"]);
 });
 
 const large = "x".repeat(1_000_001);
@@ -105,7 +124,7 @@ test.each([
   const answer = await client.send("/app/echo", { body: large, headers });
   expect([answer.headers.get("fly-replay"), await answer.text()]).toEqual([null, "proxied"]);
   expect(server.requests[0]?.body).toBe(large);
-  expect(server.requests[0]?.incoming.headers["holdfast-forwarded"]).toBe("host-1;holder");
+  expect(server.requests[0]?.incoming.headers["holdfast-forwarded"]).toMatch(/^host-1\.holder\.host-2\./);
   const small = await client.send("/app/echo", { body: large.slice(1), headers: {} });
   expect(small.headers.get("fly-replay")).toMatch(/^instance=/);
 });
@@ -125,16 +144,16 @@ test("a holder that is on no Machine of Fly's is reached at its address", async 
 test("a host that is stopping sends requests to any other Machine, which may send them on once", async () => {
   client.host.refusal = new DrainingError();
   const answer = await client.send("/v1/runs");
-  expect(answer.headers.get("fly-replay")).toBe(
-    "elsewhere=true;state=draining;timeout=5s;fallback=prefer_self",
+  expect(answer.headers.get("fly-replay")).toMatch(
+    /^elsewhere=true;state=host-1\.draining\.\.[\w.-]+;timeout=5s;fallback=prefer_self$/,
   );
-  const headers = { "fly-replay-src": "instance=11aa44ee;region=ord;t=1;state=draining" };
+  const headers = replayedBy("draining");
   const stopping = await client.send("/v1/runs", { headers });
   expect([stopping.status, stopping.headers.get("fly-replay")]).toEqual([503, null]);
   expect(await stopping.json()).toMatchObject({ code: "draining" });
   client.host.refusal = new ElsewhereError("acme", server, "holder");
   const next = await client.send("/v1/runs", { headers });
-  expect(next.headers.get("fly-replay")).toMatch(/^instance=00bb33ff;state=holder;/);
+  expect(next.headers.get("fly-replay")).toMatch(/^instance=00bb33ff;state=host-1\.holder\./);
 });
 
 test("a host that is stopping and is alone says so", async () => {
@@ -150,7 +169,7 @@ test("an error within the request's own work is the answer, and not sent on", as
   client.host.durable = () => Promise.reject(new DrainingError());
   const answer = await client.send("/v1/agents/echo/runs", start);
   expect([answer.status, answer.headers.get("fly-replay")]).toEqual([503, null]);
-  const headers = { "holdfast-forwarded": "host-2;holder" };
+  const headers = { "holdfast-forwarded": by("holder", "host-1") };
   const forwarded = await client.send("/v1/agents/echo/runs", { ...start, headers });
   expect([forwarded.status, forwarded.headers.get("holdfast-not-here")]).toEqual([503, null]);
 });

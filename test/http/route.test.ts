@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createApp, type AppParts } from "../../app/http/app.ts";
 import { Forwarder } from "../../app/http/forward.ts";
 import { LostHolders } from "../../app/http/lost-holders.ts";
+import { Markers, type Marker } from "../../app/http/marker.ts";
 import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
 import { serveApp } from "../../app/http/server.ts";
 import type { AppEnv } from "../../app/http/user-env.ts";
@@ -84,6 +85,10 @@ async function outcomes(served: Served): Promise<Record<string, number>> {
   return Object.fromEntries(values.map(({ labels, value }) => [labels.outcome, value]));
 }
 
+function markerOf(tenantId: string, to: string): Marker {
+  return { tenantId, from: "host-9", errand: "region", to };
+}
+
 async function problem(answer: Response): Promise<{ code: string; detail: string }> {
   return (await answer.json()) as { code: string; detail: string };
 }
@@ -113,7 +118,7 @@ test("the tenant that an operator names goes along, and so does who has asked", 
   expect(server.requests[0]?.incoming.headers).toMatchObject({
     ...extra,
     authorization: headers.authorization,
-    "holdfast-forwarded": "host-1;holder",
+    "holdfast-forwarded": expect.stringMatching(/^host-1\.holder\.host-2\.[\w-]{43}$/),
     "x-forwarded-for": expect.stringMatching(/^192\.0\.2\.7, .*127\.0\.0\.1$/),
   });
 });
@@ -245,18 +250,70 @@ test("a request that was sent on goes no further: two hosts that name each other
   expect(await outcomes(there)).toEqual({});
 });
 
-test("a host whose own address is another's gets its request back once, and not again", async () => {
-  sendsTo(here, { ...here, hostId: "host-2" });
-  expect((await send(here, "/v1/runs")).status).toBe(503);
-  expect(here.host.arrivals).toEqual(times(quick.maxTries, ["first", "forwarded"]).flat());
+test("a host at whose address another one listens now is as good as gone, and nothing is done there", async () => {
+  const there = await serve("host-9");
+  sendsTo(here, { ...there, hostId: "host-2" });
+  const answer = await send(here, "/v1/agents/echo/runs", start());
+  expect([answer.status, (await problem(answer)).detail]).toEqual([
+    503,
+    expect.stringContaining("nothing was done"),
+  ]);
+  expect(there.host.arrivals).toEqual([]);
+  expect(here.host.unreachable).toEqual(times(quick.maxTries, ["host-2", "refused"]));
+  expect(await outcomes(here)).toEqual({ misdirected: quick.maxTries });
 });
 
-test("a marker that a client makes up gets it a 503, and nothing is sent anywhere", async () => {
-  const server = await holder((_incoming, outgoing) => outgoing.end("{}"));
+test("a host whose own address is another's gets its request back, and does not take it for one of a client's", async () => {
+  sendsTo(here, { ...here, hostId: "host-2" });
+  expect((await send(here, "/v1/runs")).status).toBe(503);
+  expect(here.host.arrivals).toEqual(times(quick.maxTries, "first"));
+});
+
+test("what a program that is no host answers at the address of one that died is never a client's answer", async () => {
+  const server = await holder((_incoming, outgoing) => {
+    outgoing.removeHeader("holdfast-host");
+    outgoing.end('{"items":[]}');
+  });
+  sendsTo(here, server, 1);
+  const answer = await send(here, "/v1/tenant");
+  expect(await answer.json()).toMatchObject({ host: "host-1" });
   sendsTo(here, server);
-  const answer = await send(here, "/v1/runs", { headers: { "holdfast-forwarded": "x" } });
-  expect([answer.status, answer.headers.get("holdfast-not-here")]).toEqual([503, "1"]);
-  expect(server.requests).toEqual([]);
+  const started = await send(here, "/v1/agents/echo/runs", start());
+  expect([started.status, (await problem(started)).detail]).toEqual([
+    503,
+    expect.stringContaining("may have been done"),
+  ]);
+});
+
+test.each([
+  ["a bad token", "/v1/runs", { headers: { authorization: "Bearer x" } }, 401],
+  ["a scope that is lacking", "/v1/wake", { method: "POST" }, 403],
+  ["a run that is none", "/v1/runs/%00", {}, 404],
+  ["a path that there is not", "/v2", {}, 404],
+  ["a body that is no JSON", "/v1/agents/echo/runs", { method: "POST", body: "{" }, 400],
+  ["a body that is another", "/v1/agents/echo/runs", { method: "POST", body: '{"x":1}' }, 422],
+  ["the host's health", "/healthz", {}, 200],
+])("the answer to %s names the host that gave it", async (_what, path, init, status) => {
+  const answer = await send(here, path, init);
+  expect([answer.status, answer.headers.get("holdfast-host")]).toEqual([status, "host-1"]);
+});
+
+test("a marker that a client makes up is worth nothing: its request goes where any other one goes", async () => {
+  const there = await serve("host-2");
+  here.host.refuse = (arrived) =>
+    arrived === "first" ? new ElsewhereError("acme", there, "region") : undefined;
+  const forged = [
+    "x",
+    "host-2;region",
+    "host-2.region.host-1.AAAA",
+    new Markers(["a-secret-that-no-host-has-of-32-bytes!"]).sign(markerOf("acme", "host-1")),
+    new Markers([secret]).sign(markerOf("globex", "host-1")),
+  ];
+  for (const marker of forged) {
+    const answer = await send(here, "/v1/runs", { headers: { "holdfast-forwarded": marker } });
+    expect([answer.status, answer.headers.get("holdfast-host")], marker).toEqual([200, "host-2"]);
+  }
+  expect(here.host.arrivals).toEqual(times(forged.length, "first"));
 });
 
 test("a tenant that has moved meanwhile is looked for again, and the new holder is asked", async () => {
@@ -370,7 +427,8 @@ test("a host that is stopping hands requests over to another one, which may send
   expect(there.host.arrivals).toEqual(["first"]);
 
   sendsTo(there, third);
-  expect((await send(here, "/v1/agents/echo/runs", start())).status).toBe(202);
+  const answer = await send(here, "/v1/agents/echo/runs", start());
+  expect([answer.status, answer.headers.get("holdfast-host")]).toEqual([202, "host-3"]);
   expect(third.host.arrivals).toEqual(["forwarded"]);
 
   there.host.refuse = () => new DrainingError();
@@ -414,6 +472,7 @@ test("the status of a tenant whose host cannot be reached says so", async () => 
 test("the status that another host asks for is none while the tenant is not here", async () => {
   const server = await holder(() => {});
   sendsTo(here, server);
-  const answer = await send(here, "/v1/tenant", { headers: { "holdfast-forwarded": "host-9;holder" } });
+  const marker = new Markers([secret]).sign(markerOf("acme", "host-1"));
+  const answer = await send(here, "/v1/tenant", { headers: { "holdfast-forwarded": marker } });
   expect([answer.status, answer.headers.get("holdfast-not-here")]).toEqual([503, "1"]);
 });
