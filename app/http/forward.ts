@@ -23,8 +23,8 @@ export type Outcome =
   /** The body of the answer may be still on its way. */
   | { readonly kind: "answered"; readonly response: Response }
   /**
-   * Nothing was done: that host does not have the tenant, another host or nobody listens at its address, or no connection
-   * came about.
+   * Nothing was done: that host does not have the tenant, another host or nobody listens at its address, or it gave no sign
+   * that it would begin.
    */
   | { readonly kind: "not-here" | "misdirected" | "refused" | "unreachable" }
   /** It may have been done: the connection broke, the host was lost, or something else answered that is no host of ours. */
@@ -35,16 +35,27 @@ export type Outcome =
 export interface ForwarderTimes {
   /** A Machine that is gone does not refuse connections: it does not answer at all. */
   readonly connectWithinMs: number;
+  /** The system accepts connections for a process that stands still. One that runs says at once that it takes the request. */
+  readonly beginWithinMs: number;
   /** No `?wait` is longer than a minute, and a stream sends something more often. */
   readonly silentWithinMs: number;
 }
 
-const defaultTimes: ForwarderTimes = { connectWithinMs: 1_500, silentWithinMs: 120_000 };
+/** A run may hold a host's event loop for a while; at 10 s the host is ended for it. */
+const defaultTimes: ForwarderTimes = {
+  connectWithinMs: 1_500,
+  beginWithinMs: 5_000,
+  silentWithinMs: 120_000,
+};
 
 /** Our server closes idle connections after 75 s; one that is used no longer than this is not closed while a request comes. */
 const agentOptions = { keepAlive: true, maxFreeSockets: 64, timeout: 30_000 };
 
-/** A reverse proxy to other hosts: one attempt at a time, nothing held back of the answers, and no decision about what follows. */
+/**
+ * A reverse proxy to other hosts: one attempt at a time, nothing held back of the answers, and no decision about what follows.
+ * Each request expects a 100 (RFC 9110, section 10.1.1), which costs a trip but tells a host that works long from one that
+ * stands still: the body is sent only then, and what changes something is not begun before it is whole (`route.ts`).
+ */
 export class Forwarder {
   readonly #lostHolders: LostHolders;
   readonly #times: ForwarderTimes;
@@ -72,8 +83,9 @@ export class Forwarder {
   /** Whatever the network does is an outcome. */
   send(request: ForwardedRequest, { hostId, address }: Pick<Holder, "hostId" | "address">): Promise<Outcome> {
     const { promise, resolve } = Promise.withResolvers<Outcome>();
-    const { connectWithinMs, silentWithinMs: timeout } = this.#times;
+    const { connectWithinMs, beginWithinMs, silentWithinMs: timeout } = this.#times;
     const { protocol, hostname, port, pathname } = new URL(address);
+    const changes = changesSomething(request);
     const isTls = protocol === "https:";
     const upstream = (isTls ? requestTls : requestClear)({
       agent: isTls ? this.#tls : this.#clear,
@@ -81,7 +93,7 @@ export class Forwarder {
       port,
       path: `${pathname.replace(/\/$/, "")}${request.path}`,
       method: request.method,
-      headers: request.headers,
+      headers: { ...request.headers, ...framingOf(request), expect: "100-continue" },
       timeout,
     });
     let end: Exclude<Outcome["kind"], "answered"> = "unreachable";
@@ -92,7 +104,7 @@ export class Forwarder {
     const abandon = (): void => giveUp("abandoned");
     const cutOff = (): void => giveUp(end);
     this.#cutOff.add(cutOff);
-    const late = setTimeout(() => giveUp("unreachable"), connectWithinMs);
+    let late = setTimeout(() => giveUp("unreachable"), connectWithinMs);
     const stopWatching = this.#lostHolders.watch(hostId, () => giveUp(end === "broken" ? "lost" : end));
     const settle = (outcome: Outcome): void => {
       clearTimeout(late);
@@ -103,14 +115,21 @@ export class Forwarder {
     upstream.once("socket", (socket) => {
       whenConnected(socket, isTls, () => {
         clearTimeout(late);
-        // From here on the request may have reached the host.
-        end = "broken";
+        late = setTimeout(() => giveUp("unreachable"), beginWithinMs);
       });
+    });
+    upstream.once("continue", () => {
+      clearTimeout(late);
+      // From here on it may be done.
+      end = "broken";
+      if (changes) upstream.end(request.body ?? undefined);
     });
     upstream.once("timeout", () => giveUp(end));
     upstream.once("response", (answer) => {
       const refusal = refusalOf(answer, hostId);
-      if (refusal === "not-this-host") giveUp("broken");
+      // A connection on which a body is still expected is of no further use.
+      if (changes && end === "unreachable") answer.once("close", () => upstream.destroy());
+      if (refusal === "not-this-host") giveUp(end);
       else if (refusal === null) settle({ kind: "answered", response: responseOf(answer, request.method) });
       else {
         answer.resume();
@@ -127,9 +146,20 @@ export class Forwarder {
     });
     request.gone.addEventListener("abort", abandon, { once: true });
     if (request.gone.aborted) abandon();
-    else upstream.end(request.body ?? undefined);
+    else if (!changes) upstream.end();
     return promise;
   }
+}
+
+function changesSomething({ method }: ForwardedRequest): boolean {
+  return method !== "GET" && method !== "HEAD";
+}
+
+/** What changes something has a body even if that is empty, so that it is not whole before its end is sent. */
+function framingOf(request: ForwardedRequest): OutgoingHttpHeaders {
+  if (!changesSomething(request)) return {};
+  const length = request.body?.length ?? 0;
+  return length === 0 ? { "transfer-encoding": "chunked" } : { "content-length": length };
 }
 
 /** At once for a connection that is kept from an earlier request. */

@@ -30,7 +30,6 @@ export function forwardedRequest(
   if (hops !== "") headers["x-forwarded-for"] = hops;
   headers["x-forwarded-proto"] ??= new URL(raw.url).protocol.slice(0, -1);
   headers[forwardedHeader] = marker;
-  if (body !== null) headers["content-length"] = body.length;
   return { method: raw.method, path: pathOf(raw.url), headers, body, gone: raw.signal };
 }
 

@@ -95,6 +95,8 @@ export class Router {
     const { c, repeats } = routed;
     const arrival = this.#arrivalOf(routed);
     if (arrival.kind === "misdirected") throw misdirected(arrival.meant);
+    // It broke off if its end does not come: then the host that has sent it takes it for not begun.
+    if (arrival.kind !== "first") await wholeBody(c);
     const search = new Search(this.#parts.bounds ?? defaultBounds);
     let arrived: Arrived = arrival.kind === "forwarded" ? "forwarded" : "first";
     for (;;) {

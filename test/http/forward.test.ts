@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { Worker } from "node:worker_threads";
-import { connect, type Socket } from "node:net";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import type { Host } from "../../app/host/host.ts";
 import { Forwarder, type ForwardedRequest, type ForwarderTimes } from "../../app/http/forward.ts";
@@ -19,7 +19,7 @@ async function holder(...parameters: Parameters<typeof serveHolder>): Promise<Ho
   return server;
 }
 
-const patient: ForwarderTimes = { connectWithinMs: 10_000, silentWithinMs: 20_000 };
+const patient: ForwarderTimes = { connectWithinMs: 10_000, beginWithinMs: 10_000, silentWithinMs: 20_000 };
 const alive: Pick<Host, "lost"> = { lost: () => new Promise<void>(() => {}) };
 
 function forwarder(times: Partial<ForwarderTimes> = {}, lost = alive): Forwarder {
@@ -51,7 +51,7 @@ test.each(["127.0.0.1", "::1"])(
       outgoing.end("the answer");
     }, address);
     const body = Buffer.from("the body");
-    const headers = { authorization: "Bearer x", "content-length": body.length };
+    const headers = { authorization: "Bearer x" };
     const answer = await answered(forwarder().send(request({ method: "POST", headers, body }), server));
     expect([answer.status, await answer.text()]).toEqual([201, "the answer"]);
     expect(answer.headers.getSetCookie()).toEqual(["a=1", "b=2"]);
@@ -187,6 +187,46 @@ test("a host that is lost while its answer is waited for is waited for no longer
   expect(asked).toEqual(["host-2"]);
 });
 
+test.each(["GET", "POST", "DELETE"])(
+  "of a host that accepts connections and says nothing a %s has been begun by nobody, and is not waited for",
+  async (method) => {
+    const { address, received } = await silentServer();
+    const body = method === "POST" ? Buffer.from("the body") : null;
+    const outcome = forwarder({ beginWithinMs: 200 }).send(request({ method, body }), holderAt(address));
+    expect(await outcome).toEqual({ kind: "unreachable" });
+    // Its head and nothing else: a host that comes to it later finds that it has no end, and does nothing.
+    const head = expect.stringContaining(`${method} /v1/runs?limit=1 HTTP/1.1`);
+    expect(received().split("\r\n\r\n")).toEqual([head, ""]);
+  },
+);
+
+test("what has said nothing before it broke the connection has begun nothing", async () => {
+  const { address } = await silentServer((socket) => socket.destroy());
+  const sending = forwarder().send(request({ method: "POST", body: Buffer.from("x") }), holderAt(address));
+  expect(await sending).toEqual({ kind: "unreachable" });
+});
+
+test("an answer that comes in the place of a sign to go on is the answer, and the body is not sent", async () => {
+  const refusal = "HTTP/1.1 503 Busy\r\nholdfast-host: host-2\r\ncontent-length: 4\r\n\r\nbusy";
+  const { address, received } = await silentServer((socket) => socket.write(refusal));
+  const body = Buffer.from("the body");
+  const answer = await answered(forwarder().send(request({ method: "POST", body }), holderAt(address)));
+  expect([answer.status, await answer.text()]).toEqual([503, "busy"]);
+  expect(received()).not.toContain("the body");
+});
+
+test.each(["POST", "DELETE"])("a %s without a body arrives without one", async (method) => {
+  const server = await holder((_incoming, outgoing) => outgoing.end("x"));
+  const forwards = forwarder();
+  for (const body of [null, Buffer.alloc(0)])
+    expect(await (await answered(forwards.send(request({ method, body }), server))).text()).toBe("x");
+  expect(server.requests.map((got) => [got.incoming.method, got.body])).toEqual([
+    [method, ""],
+    [method, ""],
+  ]);
+  expect(new Set(server.requests.map(({ incoming }) => incoming.socket.remotePort)).size).toBe(1);
+});
+
 test("a host that lives but is silent for too long has broken off", async () => {
   const server = await holder(() => {});
   expect(await forwarder({ silentWithinMs: 200 }).send(request(), server)).toEqual({ kind: "broken" });
@@ -216,6 +256,29 @@ test("a client that is gone already sends nothing on", async () => {
   expect(await outcome).toEqual({ kind: "abandoned" });
   expect(server.requests).toEqual([]);
 });
+
+/** Accepts connections, and says nothing of its own; `onData` may. */
+async function silentServer(
+  onData: (socket: Socket) => void = () => {},
+): Promise<{ address: string; received: () => string }> {
+  const chunks: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      chunks.push(chunk);
+      onData(socket);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { address: `http://127.0.0.1:${port}`, received: () => Buffer.concat(chunks).toString() };
+}
 
 /** A port whose queue of connections is full, and whose process accepts none: what is sent there gets no answer at all. */
 async function deafPort(): Promise<number> {

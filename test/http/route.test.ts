@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { Hono } from "hono";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -314,6 +316,26 @@ test("a marker that a client makes up is worth nothing: its request goes where a
     expect([answer.status, answer.headers.get("holdfast-host")], marker).toEqual([200, "host-2"]);
   }
   expect(here.host.arrivals).toEqual(times(forged.length, "first"));
+});
+
+test("what was sent on and broke off before its end was there is not done", async () => {
+  const there = await serve("host-2");
+  await there.host.runs("acme").start({ agent: "echo", input: 1 });
+  there.host.runs("acme").change("run-000001", { status: "completed" });
+  const marker = new Markers([secret]).sign(markerOf("acme", "host-2"));
+  const socket = connect(Number(new URL(there.address).port), "127.0.0.1");
+  socket.write(
+    `DELETE /v1/runs/run-000001 HTTP/1.1\r\nhost: x\r\nauthorization: ${headers.authorization}\r\n` +
+      `holdfast-forwarded: ${marker}\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n`,
+  );
+  const [said] = (await once(socket, "data")) as [Buffer];
+  expect(said.toString()).toBe("HTTP/1.1 100 Continue\r\n\r\n");
+  socket.destroy();
+  await expect
+    .poll(async () => (await there.metrics.httpRequests.get()).values.map(({ labels }) => labels.status))
+    .toEqual(["400"]);
+  expect(there.host.arrivals).toEqual([]);
+  expect(await there.host.runs("acme").list({ limit: 9 })).toHaveLength(1);
 });
 
 test("a tenant that has moved meanwhile is looked for again, and the new holder is asked", async () => {
