@@ -4,6 +4,14 @@
  * not have done anything; and one that comes back because it reached nobody cannot be replayed again.
  */
 
+/**
+ * Whether the request came by Fly's proxy, the only one that replays: over the private network it may have come around it.
+ * The proxy adds these to each (https://fly.io/docs/networking/request-headers); of the second they say "always".
+ */
+export function cameByFly(headers: Pick<Headers, "get">): boolean {
+  return ["fly-client-ip", "fly-forwarded-port", "fly-region"].some((name) => headers.get(name) !== null);
+}
+
 /** Fly's proxy repeats bodies of 1 MB at most; whether that is 1,000,000 or 1,048,576 its documents do not say. */
 export const maxReplayedBytes = 1_000_000;
 

@@ -10,6 +10,7 @@ const problems = {
   unauthenticated: { status: 401, title: "A valid token is needed" },
   forbidden: { status: 403, title: "The token does not allow this" },
   not_found: { status: 404, title: "There is no such thing" },
+  elsewhere: { status: 409, title: "Another Machine serves the tenant" },
   idempotency_conflict: { status: 409, title: "The idempotency key belongs to another request" },
   wrong_status: { status: 409, title: "The run's status does not allow this" },
   misdirected: { status: 421, title: "The request was meant for another host" },

@@ -3,12 +3,18 @@ import type { Context } from "hono";
 import { DrainingError, ElsewhereError, type Arrived, type Holder, type Host } from "../host/host.ts";
 import { arrivalOf, notHereHeader, type Arrival, type Routing } from "./arrival.ts";
 import { wholeBody } from "./body.ts";
-import { flyReplay, maxReplayedBytes, type FailedReplay, type ReplayTarget } from "./fly-replay.ts";
+import {
+  cameByFly,
+  flyReplay,
+  maxReplayedBytes,
+  type FailedReplay,
+  type ReplayTarget,
+} from "./fly-replay.ts";
 import type { Forwarder, Outcome } from "./forward.ts";
 import { forwardedRequest } from "./forwarded-request.ts";
 import type { Errand, Markers } from "./marker.ts";
 import type { Metrics } from "./metrics.ts";
-import { HttpProblem } from "./problems.ts";
+import { HttpProblem, problemResponse } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
 
 /**
@@ -136,10 +142,11 @@ export class Router {
     const body = await wholeBody(c);
     const markerFor = (to: string | null): string => markers.sign({ tenantId, from: host.id, errand, to });
     // A Machine whose host has just been replaced has the tenant all the same, so a replay is meant for whoever gets it.
-    const replay = routing === "fly" ? flyReplay(replayTargetOf(answer), markerFor(null)) : undefined;
+    const canReplay = routing === "fly" && cameByFly(c.req.raw.headers);
+    const replay = canReplay ? flyReplay(replayTargetOf(answer), markerFor(null)) : undefined;
     if (replay !== undefined && (body?.length ?? 0) <= maxReplayedBytes) {
       this.#count("replayed");
-      return { kind: "answered", response: replayResponse(replay) };
+      return { kind: "answered", response: replayResponse(replay, c.var.requestId) };
     }
     const holder = answer instanceof ElsewhereError ? answer.holder : await host.anotherHost();
     if (holder === null) return { kind: "nobody" };
@@ -240,7 +247,12 @@ function replayTargetOf(answer: NotBegun): ReplayTarget {
   return why === "holder" && holder !== null ? { instance: holder.machine } : { region };
 }
 
-/** Seen by none but Fly's proxy, or by who went around it. The status is what Fly's own Ruby client answers. */
-function replayResponse(replay: string): Response {
-  return new Response(null, { status: 409, headers: { "fly-replay": replay } });
+/** Read by Fly's proxy, or by who went around it with headers as if by it. The status is what Fly's own Ruby client answers. */
+function replayResponse(replay: string, requestId: string): Response {
+  const problem = new HttpProblem(
+    "elsewhere",
+    "Nothing was done: another Machine serves the tenant. Fly's proxy sends the request there, by the header `fly-replay` of this answer. Whoever reads this went around the proxy: call the app by its public or Flycast address, or leave out the headers that the proxy adds (`fly-client-ip`, `fly-forwarded-port`, `fly-region`).",
+    { headers: { "fly-replay": replay } },
+  );
+  return problemResponse(problem, requestId);
 }

@@ -170,6 +170,7 @@ function edgeHeaders(edge: string, requestId: string): Record<string, string> {
     "fly-region": edge,
     "fly-request-id": requestId,
     "fly-client-ip": "127.0.0.1",
+    "fly-forwarded-port": "443",
     "x-forwarded-for": "127.0.0.1",
     "x-forwarded-proto": "https",
     via: "1.1 fly.io",

@@ -7,14 +7,22 @@ import { createClient, secret, type Client, type ClientRequest } from "./client.
 import { holderAt, refusingAddress, serveHolder, times, type HolderServer } from "./holder-server.ts";
 
 const search = { maxTries: 4, withinMs: 2_000, firstPauseMs: 1, maxPauseMs: 5 };
+const addedByFly = { "fly-client-ip": "192.0.2.7", "fly-forwarded-port": "443", "fly-region": "fra" };
 const start: ClientRequest = { body: { input: 1 } };
 let server: HolderServer;
+/** A client whose requests come by Fly's proxy, and one whose come around it, as from another app of the organisation. */
 let client: Client;
+let neighbour: Client;
 
 beforeEach(async () => {
   server = await serveHolder((_incoming, outgoing) => outgoing.end("proxied"));
   const routes = new Hono<AppEnv>().post("/echo", async (c) => c.text(await c.req.text()));
-  client = await createClient(routes, { routing: "fly", search });
+  neighbour = await createClient(routes, { routing: "fly", search });
+  client = {
+    ...neighbour,
+    send: (path, request = {}) =>
+      neighbour.send(path, { ...request, headers: { ...addedByFly, ...request.headers } }),
+  };
   client.host.refusal = new ElsewhereError("acme", server, "holder");
 });
 afterEach(async () => {
@@ -35,12 +43,42 @@ test("Fly's proxy is told which Machine has the tenant, and that a failure comes
   expect(answer.headers.get("fly-replay")).toMatch(
     /^instance=00bb33ff;state=host-1\.holder\.\.[\w.-]{87};timeout=5s;fallback=prefer_self$/,
   );
-  expect([answer.status, await answer.text()]).toEqual([409, ""]);
+  expect(answer.status).toBe(409);
   expect((await client.send("/v1/tenant")).headers.get("fly-replay")).toMatch(/^instance=00bb33ff;/);
   expect(server.requests).toEqual([]);
   expect((await client.metrics.forwardedRequests.get()).values).toEqual([
     { labels: { outcome: "replayed" }, value: 2 },
   ]);
+});
+
+test("who reads the answer that is for Fly's proxy finds in it what has happened and what to do", async () => {
+  const answer = await client.send("/v1/runs");
+  expect(answer.headers.get("content-type")).toBe("application/problem+json");
+  expect(await answer.json()).toMatchObject({
+    status: 409,
+    code: "elsewhere",
+    detail: expect.stringMatching(/Nothing was done.*fly-replay.*public or Flycast address/),
+  });
+});
+
+test("a request that came around Fly's proxy is proxied to the tenant's host, since nobody would replay it", async () => {
+  const answer = await neighbour.send("/v1/agents/echo/runs", start);
+  expect([answer.headers.get("fly-replay"), await answer.text()]).toEqual([null, "proxied"]);
+  expect((await client.metrics.forwardedRequests.get()).values).toEqual([
+    { labels: { outcome: "answered" }, value: 1 },
+  ]);
+});
+
+test("one for a home region in which no host is known is served here, since nobody would start one", async () => {
+  client.host.refuse = (arrived) =>
+    arrived === "first" ? new ElsewhereError("acme", { region: "fra" }, "region") : undefined;
+  expect((await neighbour.send("/v1/agents/echo/runs", start)).status).toBe(202);
+});
+
+test("one that came around the proxy to a host that is stopping goes to another one", async () => {
+  client.host.refusal = new DrainingError();
+  client.host.another = server;
+  expect(await (await neighbour.send("/v1/runs")).text()).toBe("proxied");
 });
 
 test("a request that cannot be authenticated is not replayed", async () => {
