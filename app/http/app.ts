@@ -68,6 +68,7 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
   app.use(errorsOnly);
   app.route("/", pageRoutes());
   app.route("/", healthRoutes(host, metrics));
+  app.use(refuseCrowded);
   app.use("/v1/*", authenticated);
   app.route("/v1", startRoutes(place));
   app.route("/v1", runRoutes(place));
@@ -78,6 +79,17 @@ export function createApp(parts: AppParts): Hono<HttpEnv> {
   if (routes !== undefined) app.route("/app", userRoutes(place, authenticated, routes));
   return app;
 }
+
+/** After the routes of the host's own health: a host with much to do is not a dead one. */
+const refuseCrowded: MiddlewareHandler<HttpEnv> = async (c, next) => {
+  if (c.env?.isCrowded === true)
+    throw new HttpProblem(
+      "overloaded",
+      "More connections are open to this host than it takes. Nothing was done; repeat the request, on a connection that is kept if there are many.",
+      { headers: { connection: "close" } },
+    );
+  await next();
+};
 
 /** Hono hands only errors to `onError`; a thrown string would end the request without an answer. */
 const errorsOnly: MiddlewareHandler = async (_c, next) => {

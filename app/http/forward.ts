@@ -27,6 +27,8 @@ export type Outcome =
    * that it would begin.
    */
   | { readonly kind: "not-here" | "misdirected" | "refused" | "unreachable" }
+  /** Nothing was done: as many requests as may be are under way to that host. */
+  | { readonly kind: "crowded" }
   /** It may have been done: the connection broke, the host was lost, or something else answered that is no host of ours. */
   | { readonly kind: "broken" | "lost" }
   /** Nobody waits for the answer any more. */
@@ -48,6 +50,12 @@ const defaultTimes: ForwarderTimes = {
   silentWithinMs: 120_000,
 };
 
+/**
+ * To one host. More than the 400 requests that fly.toml lets a Machine have at a time, and so few that three hosts together
+ * leave a quarter of a fourth one's connections to its clients (`server.ts`). What is beyond is told so at once: a queue would only make it late.
+ */
+const maxUnderWayToOne = 500;
+
 /** Our server closes idle connections after 75 s; one that is used no longer than this is not closed while a request comes. */
 const agentOptions = { keepAlive: true, maxFreeSockets: 64, timeout: 30_000 };
 
@@ -62,11 +70,15 @@ export class Forwarder {
   readonly #clear = new Agent(agentOptions);
   readonly #tls = new TlsAgent(agentOptions);
   readonly #cutOff = new Set<() => void>();
+  readonly #maxUnderWay: number;
+  /** Requests by host, until the last byte of their answers. */
+  readonly #underWay = new Map<string, number>();
   #stopped = false;
 
-  constructor(lostHolders: LostHolders, times: ForwarderTimes = defaultTimes) {
+  constructor(lostHolders: LostHolders, times = defaultTimes, maxUnderWay = maxUnderWayToOne) {
     this.#lostHolders = lostHolders;
     this.#times = times;
+    this.#maxUnderWay = maxUnderWay;
   }
 
   /** Whether this host is about to close its connections: what was sent on by then has broken off, and nothing more is. */
@@ -82,6 +94,7 @@ export class Forwarder {
 
   /** Whatever the network does is an outcome. */
   send(request: ForwardedRequest, { hostId, address }: Pick<Holder, "hostId" | "address">): Promise<Outcome> {
+    if ((this.#underWay.get(hostId) ?? 0) >= this.#maxUnderWay) return Promise.resolve({ kind: "crowded" });
     const { promise, resolve } = Promise.withResolvers<Outcome>();
     const { connectWithinMs, beginWithinMs, silentWithinMs: timeout } = this.#times;
     const { protocol, hostname, port, pathname } = new URL(address);
@@ -96,6 +109,7 @@ export class Forwarder {
       headers: { ...request.headers, ...framingOf(request), expect: "100-continue" },
       timeout,
     });
+    const ended = this.#begin(hostId);
     let end: Exclude<Outcome["kind"], "answered"> = "unreachable";
     const giveUp = (kind: typeof end): void => {
       end = kind;
@@ -141,6 +155,7 @@ export class Forwarder {
       settle({ kind: refused ? "refused" : end });
     });
     upstream.once("close", () => {
+      ended();
       request.gone.removeEventListener("abort", abandon);
       settle({ kind: end });
     });
@@ -148,6 +163,16 @@ export class Forwarder {
     if (request.gone.aborted) abandon();
     else if (!changes) upstream.end();
     return promise;
+  }
+
+  #begin(hostId: string): () => void {
+    const change = (by: number): void => {
+      const underWay = (this.#underWay.get(hostId) ?? 0) + by;
+      if (underWay === 0) this.#underWay.delete(hostId);
+      else this.#underWay.set(hostId, underWay);
+    };
+    change(1);
+    return () => change(-1);
   }
 }
 

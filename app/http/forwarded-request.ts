@@ -1,5 +1,4 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { forwardedHeader } from "./arrival.ts";
 import { endToEnd } from "./end-to-end.ts";
@@ -34,8 +33,8 @@ export function forwardedRequest(
 }
 
 /** Who has asked, and through whom: each proxy adds from whom it got the request. */
-function forwardedFor(c: Context): string {
-  const { incoming }: Partial<HttpBindings> = c.env ?? {};
+function forwardedFor(c: Context<HttpEnv>): string {
+  const incoming = c.env?.incoming;
   const hops = [c.req.header("x-forwarded-for"), incoming?.socket.remoteAddress];
   return hops.filter((hop) => hop !== undefined).join(", ");
 }

@@ -20,6 +20,7 @@ const problems = {
   not_durable: { status: 503, title: "The answer is not durable yet", retryAfterSeconds: 1 },
   tenant_unavailable: { status: 503, title: "The tenant cannot be served now", retryAfterSeconds: 5 },
   store_unavailable: { status: 503, title: "The store cannot be reached now", retryAfterSeconds: 5 },
+  overloaded: { status: 503, title: "There is too much to do at once", retryAfterSeconds: 1 },
   draining: { status: 503, title: "This host is stopping", retryAfterSeconds: 1 },
 } as const satisfies Readonly<Record<string, ProblemKind>>;
 

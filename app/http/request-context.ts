@@ -1,9 +1,15 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Durability } from "../engine/journal.ts";
 import type { Tenant } from "../host/host.ts";
 import type { Claims } from "./token.ts";
 
 /** What the steps of a request hand on to the next one, in the order in which they are set. */
 export interface HttpEnv {
+  /** Of the server; there is none where a test asks the app itself. */
+  Bindings: Partial<HttpBindings> & {
+    /** The connection is one too many. */
+    readonly isCrowded?: boolean;
+  };
   Variables: {
     /** Set by `observe`. */
     requestId: string;

@@ -115,6 +115,7 @@ export class Router {
           : await this.#sendOn(routed, answer);
       if (outcome.kind === "answered") return outcome.response;
       if (outcome.kind === "abandoned") return new Response(null, { status: clientClosedRequest });
+      if (outcome.kind === "crowded") throw crowded(answer);
       // It stays so however often it is asked.
       if (outcome.kind === "nobody" && answer instanceof DrainingError) throw answer;
       if (outcome.kind === "broken" || outcome.kind === "lost") {
@@ -157,7 +158,7 @@ export class Router {
   }
 
   #noteUnreachable({ hostId }: Holder, { kind }: Outcome): void {
-    if (kind === "answered" || kind === "abandoned") return;
+    if (kind === "answered" || kind === "abandoned" || kind === "crowded") return;
     // Where another host answers, it does not listen either.
     const isGone = kind === "refused" || kind === "misdirected";
     this.#parts.host.noteUnreachable(hostId, isGone ? "refused" : "silent");
@@ -239,6 +240,12 @@ function perhapsDone(answer: NotBegun): HttpProblem {
     `The host${whose} broke off before it had answered: the request may have been done. Look before you repeat it; a start or a signal with an \`Idempotency-Key\` can be repeated as it is.`,
     retrySoon,
   );
+}
+
+function crowded(answer: NotBegun): HttpProblem {
+  const whose = answer instanceof ElsewhereError ? `the host of tenant "${answer.tenantId}"` : "another host";
+  const detail = `As many requests as this host sends at a time are under way to ${whose}, and nothing was done. Repeat the request.`;
+  return new HttpProblem("overloaded", detail);
 }
 
 function replayTargetOf(answer: NotBegun): ReplayTarget {

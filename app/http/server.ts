@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { createAdaptorServer } from "@hono/node-server";
+import type { AddressInfo, Socket } from "node:net";
+import { createAdaptorServer, type Http2Bindings, type HttpBindings } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { HttpEnv } from "./request-context.ts";
 
@@ -11,10 +11,31 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>;
 }
 
+export interface ConnectionBounds {
+  /** Beyond so many, requests are told that there are too many, and connections that are kept for nothing are closed. */
+  readonly maxConnections: number;
+  /** So many more are told it; what comes beyond is closed as it comes. */
+  readonly spareConnections: number;
+}
+
+/**
+ * Five times the 400 requests that fly.toml has Fly's proxy send at a time. A connection with a request that waits takes some
+ * 20 kB and a descriptor, so all of them 40 MB.
+ */
+const defaultBounds: ConnectionBounds = { maxConnections: 2_000, spareConnections: 200 };
+
 /** Listens on all addresses, IPv6 and IPv4. Rejects with an error that names the port if it cannot. */
-export async function serveApp(app: Hono<HttpEnv>, port: number): Promise<RunningServer> {
-  const server = createAdaptorServer({ fetch: app.fetch, createServer, serverOptions });
+export async function serveApp(
+  app: Hono<HttpEnv>,
+  port: number,
+  bounds: ConnectionBounds = defaultBounds,
+): Promise<RunningServer> {
+  const crowded = new WeakSet<Socket>();
+  const fetch = (request: Request, env: HttpBindings | Http2Bindings) =>
+    app.fetch(request, { ...env, isCrowded: crowded.has(env.incoming.socket) });
+  const server = createAdaptorServer({ fetch, createServer, serverOptions });
   if (!("closeIdleConnections" in server)) throw new Error("The server is not one of node:http");
+  boundConnections(server, bounds, crowded);
   const address = await listen(server, port);
   return { port: address.port, close: (graceMs) => close(server, graceMs) };
 }
@@ -27,6 +48,22 @@ const serverOptions = {
   connectionsCheckingInterval: 5_000,
   maxHeaderSize: 16 * 1024,
 };
+
+/** Adds the connections that are too many to `crowded`. */
+function boundConnections(
+  server: Server,
+  { maxConnections, spareConnections }: ConnectionBounds,
+  crowded: WeakSet<Socket>,
+): void {
+  server.maxConnections = maxConnections + spareConnections;
+  let open = 0;
+  server.on("connection", (socket) => {
+    open += 1;
+    socket.once("close", () => (open -= 1));
+    if (open > maxConnections) crowded.add(socket);
+    if (open >= maxConnections) server.closeIdleConnections();
+  });
+}
 
 async function listen(server: Server, port: number): Promise<AddressInfo> {
   try {

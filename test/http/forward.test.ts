@@ -22,8 +22,8 @@ async function holder(...parameters: Parameters<typeof serveHolder>): Promise<Ho
 const patient: ForwarderTimes = { connectWithinMs: 10_000, beginWithinMs: 10_000, silentWithinMs: 20_000 };
 const alive: Pick<Host, "lost"> = { lost: () => new Promise<void>(() => {}) };
 
-function forwarder(times: Partial<ForwarderTimes> = {}, lost = alive): Forwarder {
-  return new Forwarder(new LostHolders(lost), { ...patient, ...times });
+function forwarder(times: Partial<ForwarderTimes> = {}, lost = alive, maxUnderWay = 100): Forwarder {
+  return new Forwarder(new LostHolders(lost), { ...patient, ...times }, maxUnderWay);
 }
 
 function request(changes: Partial<ForwardedRequest> = {}): ForwardedRequest {
@@ -119,6 +119,24 @@ test("requests one after the other use one connection", async () => {
   for (let round = 0; round < 3; round += 1)
     expect(await (await answered(forwards.send(request(), server))).text()).toBe("x");
   expect(new Set(server.requests.map(({ incoming }) => incoming.socket.remotePort)).size).toBe(1);
+});
+
+test("so many requests may be under way to one host; beyond, nothing is sent, until one of them has ended", async () => {
+  const server = await holder(() => {});
+  const forwards = forwarder({}, alive, 2);
+  const gone = new AbortController();
+  const held = [forwards.send(request({ gone: gone.signal }), server), forwards.send(request(), server)];
+  await expect.poll(() => server.requests).toHaveLength(2);
+  expect(await forwards.send(request(), server)).toEqual({ kind: "crowded" });
+  expect(server.requests).toHaveLength(2);
+  const elsewhere = forwards.send(request(), { ...holderAt(await refusingAddress()), hostId: "host-3" });
+  expect(await elsewhere).toEqual({ kind: "refused" });
+
+  gone.abort();
+  expect(await held[0]).toEqual({ kind: "abandoned" });
+  server.answer = (_incoming, outgoing) => outgoing.end("x");
+  for (let count = 0; count < 3; count += 1)
+    expect(await (await answered(forwards.send(request(), server))).text()).toBe("x");
 });
 
 test("nobody at the address: refused", async () => {

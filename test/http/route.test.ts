@@ -374,6 +374,27 @@ test("a host at whose address nobody listens is told of, and the tenant taken as
   expect(here.host.unreachable).toEqual(times(3, ["host-2", "refused"]));
 });
 
+test("a client is told at once when too many requests are under way to its tenant's host", async () => {
+  const sender = await serve("host-3", {
+    forwarder: new Forwarder(new LostHolders(here.host), undefined, 1),
+  });
+  const server = await holder(() => {});
+  sendsTo(sender, server);
+  const gone = new AbortController();
+  const held = send(sender, "/v1/runs", { signal: gone.signal });
+  await vi.waitFor(() => expect(server.requests).toHaveLength(1));
+  const answer = await send(sender, "/v1/agents/echo/runs", start());
+  expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await problem(answer)).toMatchObject({
+    code: "overloaded",
+    detail: expect.stringContaining("nothing was done"),
+  });
+  expect(sender.host.unreachable).toEqual([]);
+  expect(await outcomes(sender)).toEqual({ crowded: 1 });
+  gone.abort();
+  await expect(held).rejects.toThrow("aborted");
+});
+
 test("a host that cannot be reached for long is a 503 that says that nothing was done", async () => {
   sendsTo(here, holderAt(await refusingAddress()));
   const answer = await send(here, "/v1/agents/echo/runs", start());

@@ -1,10 +1,10 @@
 import { Agent, request, type IncomingMessage } from "node:http";
-import { connect, type Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { once } from "node:events";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createApp } from "../../app/http/app.ts";
 import { createMetrics } from "../../app/http/metrics.ts";
-import { serveApp, type RunningServer } from "../../app/http/server.ts";
+import { serveApp, type ConnectionBounds, type RunningServer } from "../../app/http/server.ts";
 import { pino } from "pino";
 import { FakeHost } from "../fakes/host.ts";
 import { bearer, secret } from "./client.ts";
@@ -16,13 +16,15 @@ const sockets: Socket[] = [];
 
 beforeEach(async () => {
   host = new FakeHost();
-  const log = pino({ level: "silent" });
-  server = await serveApp(
-    createApp({ host, routing: "proxy", tokenSecrets: [secret], metrics: createMetrics(), log }),
-    0,
-  );
+  server = await serve();
   headers = await bearer({ tenant: "acme", scope: "runs:read runs:write" });
 });
+
+function serve(bounds?: ConnectionBounds): Promise<RunningServer> {
+  const log = pino({ level: "silent" });
+  const app = createApp({ host, routing: "proxy", tokenSecrets: [secret], metrics: createMetrics(), log });
+  return serveApp(app, 0, bounds);
+}
 
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -117,6 +119,58 @@ async function get(path: string, agent?: Agent): Promise<IncomingMessage> {
   await once(answer, "end");
   return answer;
 }
+
+test("a connection beyond the bound is told so, except about the host's life, and there is room again when one ends", async () => {
+  await server.close(0);
+  server = await serve({ maxConnections: 2, spareConnections: 1 });
+  const durable = Promise.withResolvers<void>();
+  host.durable = () => durable.promise;
+  const held = [get("/v1/runs"), get("/v1/runs")];
+  await expect.poll(() => host.inUse, { timeout: 10_000 }).toBe(2);
+
+  const crowded = await fetch(`http://127.0.0.1:${server.port}/v1/runs`, { headers });
+  expect([crowded.status, crowded.headers.get("retry-after"), crowded.headers.get("connection")]).toEqual([
+    503,
+    "1",
+    "close",
+  ]);
+  expect(await crowded.json()).toMatchObject({ code: "overloaded" });
+  expect((await get("/healthz")).statusCode).toBe(200);
+  expect(host.inUse).toBe(2);
+
+  durable.resolve();
+  for (const answer of await Promise.all(held)) expect(answer.statusCode).toBe(200);
+  expect((await get("/v1/runs")).statusCode).toBe(200);
+});
+
+test("what comes beyond those that can be told is not accepted at all", async () => {
+  await server.close(0);
+  server = await serve({ maxConnections: 1, spareConnections: 1 });
+  for (let count = 0; count < 2; count += 1) {
+    const socket = connect(server.port, "127.0.0.1");
+    sockets.push(socket);
+    socket.on("error", () => {});
+    await once(socket, "connect");
+  }
+  await expect(get("/healthz")).rejects.toThrow(/ECONNRESET|socket hang up/);
+});
+
+test("connections that are kept for nothing make room as soon as the last place is taken", async () => {
+  await server.close(0);
+  server = await serve({ maxConnections: 2, spareConnections: 0 });
+  const agent = new Agent({ keepAlive: true });
+  expect((await get("/healthz", agent)).statusCode).toBe(200);
+  const [kept] = Object.values(agent.freeSockets).flatMap((free) => free ?? []);
+  const closed = once(kept ?? new Socket(), "close");
+  const durable = Promise.withResolvers<void>();
+  host.durable = () => durable.promise;
+  const held = get("/v1/runs");
+  await closed;
+  expect((await get("/healthz")).statusCode).toBe(200);
+  durable.resolve();
+  expect((await held).statusCode).toBe(200);
+  agent.destroy();
+});
 
 /** Sends a body that may be refused while it is still being sent, and does not mind when the connection breaks after that. */
 async function post(body: {
