@@ -27,6 +27,8 @@ export type Outcome =
    * that it would begin.
    */
   | { readonly kind: "not-here" | "misdirected" | "refused" | "unreachable" }
+  /** Nothing was done: the host was lost while such a sign was waited for. */
+  | { readonly kind: "gone" }
   /** Nothing was done: as many requests as may be are under way to that host. */
   | { readonly kind: "crowded" }
   /** It may have been done: the connection broke, the host was lost, or something else answered that is no host of ours. */
@@ -119,7 +121,7 @@ export class Forwarder {
     const cutOff = (): void => giveUp(end);
     this.#cutOff.add(cutOff);
     let late = setTimeout(() => giveUp("unreachable"), connectWithinMs);
-    const stopWatching = this.#lostHolders.watch(hostId, () => giveUp(end === "broken" ? "lost" : end));
+    const stopWatching = this.#lostHolders.watch(hostId, () => giveUp(end === "broken" ? "lost" : "gone"));
     const settle = (outcome: Outcome): void => {
       clearTimeout(late);
       stopWatching();

@@ -118,11 +118,10 @@ export class Router {
       if (outcome.kind === "crowded") throw crowded(answer);
       // It stays so however often it is asked.
       if (outcome.kind === "nobody" && answer instanceof DrainingError) throw answer;
-      if (outcome.kind === "broken" || outcome.kind === "lost") {
-        if (!mayRepeat(c, repeats)) throw perhapsDone(answer);
-        // The answer was waited for, which is no time spent on looking.
-        search.begin();
-      }
+      const isOpen = outcome.kind === "broken" || outcome.kind === "lost";
+      if (isOpen && !mayRepeat(c, repeats)) throw perhapsDone(answer);
+      // What was waited for is not there any more, and that was no time spent on looking.
+      if (waitedInVain.has(outcome.kind)) search.begin();
       if (this.#parts.forwarder.stopped) throw new DrainingError();
       // A home region is where a tenant should be, and no reason to leave it unserved.
       if (answer instanceof ElsewhereError && answer.why === "region") arrived = "forwarded";
@@ -176,6 +175,8 @@ export class Router {
     this.#parts.metrics.forwardedRequests.inc({ outcome });
   }
 }
+
+const waitedInVain: ReadonlySet<string> = new Set(["broken", "lost", "gone"] satisfies Outcome["kind"][]);
 
 /** Nobody reads this answer; the number is the one that nginx made a habit. */
 const clientClosedRequest = 499;

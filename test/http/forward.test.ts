@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { Worker } from "node:worker_threads";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import type { Host } from "../../app/host/host.ts";
 import { Forwarder, type ForwardedRequest, type ForwarderTimes } from "../../app/http/forward.ts";
 import { LostHolders } from "../../app/http/lost-holders.ts";
-import { holderAt, refusingAddress, serveHolder, type HolderServer } from "./holder-server.ts";
+import { holderAt, refusingAddress, serveHolder, serveSilence, type HolderServer } from "./holder-server.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -15,6 +15,12 @@ afterEach(async () => {
 
 async function holder(...parameters: Parameters<typeof serveHolder>): Promise<HolderServer> {
   const server = await serveHolder(...parameters);
+  cleanups.push(() => server.close());
+  return server;
+}
+
+async function silence(onData?: (socket: Socket) => void) {
+  const server = await serveSilence(onData);
   cleanups.push(() => server.close());
   return server;
 }
@@ -208,9 +214,9 @@ test("a host that is lost while its answer is waited for is waited for no longer
 test.each(["GET", "POST", "DELETE"])(
   "of a host that accepts connections and says nothing a %s has been begun by nobody, and is not waited for",
   async (method) => {
-    const { address, received } = await silentServer();
+    const { received, ...server } = await silence();
     const body = method === "POST" ? Buffer.from("the body") : null;
-    const outcome = forwarder({ beginWithinMs: 200 }).send(request({ method, body }), holderAt(address));
+    const outcome = forwarder({ beginWithinMs: 200 }).send(request({ method, body }), server);
     expect(await outcome).toEqual({ kind: "unreachable" });
     // Its head and nothing else: a host that comes to it later finds that it has no end, and does nothing.
     const head = expect.stringContaining(`${method} /v1/runs?limit=1 HTTP/1.1`);
@@ -218,17 +224,23 @@ test.each(["GET", "POST", "DELETE"])(
   },
 );
 
+test("a host that is lost before it has said anything has begun nothing", async () => {
+  const server = await silence();
+  const lost = async () => {};
+  expect(await forwarder({}, { lost }).send(request({ method: "POST" }), server)).toEqual({ kind: "gone" });
+});
+
 test("what has said nothing before it broke the connection has begun nothing", async () => {
-  const { address } = await silentServer((socket) => socket.destroy());
-  const sending = forwarder().send(request({ method: "POST", body: Buffer.from("x") }), holderAt(address));
+  const server = await silence((socket) => socket.destroy());
+  const sending = forwarder().send(request({ method: "POST", body: Buffer.from("x") }), server);
   expect(await sending).toEqual({ kind: "unreachable" });
 });
 
 test("an answer that comes in the place of a sign to go on is the answer, and the body is not sent", async () => {
   const refusal = "HTTP/1.1 503 Busy\r\nholdfast-host: host-2\r\ncontent-length: 4\r\n\r\nbusy";
-  const { address, received } = await silentServer((socket) => socket.write(refusal));
+  const { received, ...server } = await silence((socket) => socket.write(refusal));
   const body = Buffer.from("the body");
-  const answer = await answered(forwarder().send(request({ method: "POST", body }), holderAt(address)));
+  const answer = await answered(forwarder().send(request({ method: "POST", body }), server));
   expect([answer.status, await answer.text()]).toEqual([503, "busy"]);
   expect(received()).not.toContain("the body");
 });
@@ -274,29 +286,6 @@ test("a client that is gone already sends nothing on", async () => {
   expect(await outcome).toEqual({ kind: "abandoned" });
   expect(server.requests).toEqual([]);
 });
-
-/** Accepts connections, and says nothing of its own; `onData` may. */
-async function silentServer(
-  onData: (socket: Socket) => void = () => {},
-): Promise<{ address: string; received: () => string }> {
-  const chunks: Buffer[] = [];
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.on("data", (chunk) => {
-      chunks.push(chunk);
-      onData(socket);
-    });
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  cleanups.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return { address: `http://127.0.0.1:${port}`, received: () => Buffer.concat(chunks).toString() };
-}
 
 /** A port whose queue of connections is full, and whose process accepts none: what is sent there gets no answer at all. */
 async function deafPort(): Promise<number> {

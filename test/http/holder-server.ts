@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import { createServer as createNetServer, type AddressInfo, type Socket } from "node:net";
 import type { Holder } from "../../app/host/host.ts";
 
 /** A server in a host's place that does with requests what a test wants. */
@@ -44,6 +44,35 @@ export async function serveHolder(answer: RequestListener, listenOn = "127.0.0.1
     },
   };
   return holder;
+}
+
+/** A process that stands still: its system accepts connections, and nothing is said on them but by `onData`. */
+export interface Silence extends Holder {
+  readonly received: () => string;
+  close(): void;
+}
+
+export async function serveSilence(onData: (socket: Socket) => void = () => {}): Promise<Silence> {
+  const chunks: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const server = createNetServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      chunks.push(chunk);
+      onData(socket);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    ...holderAt(`http://127.0.0.1:${port}`),
+    received: () => Buffer.concat(chunks).toString(),
+    close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
 }
 
 /** An address at which nobody listens. */

@@ -18,7 +18,14 @@ import {
 } from "../../app/storage/errors.ts";
 import { FakeHost } from "../fakes/host.ts";
 import { bearer, secret } from "./client.ts";
-import { holderAt, refusingAddress, serveHolder, times, type HolderServer } from "./holder-server.ts";
+import {
+  holderAt,
+  refusingAddress,
+  serveHolder,
+  serveSilence,
+  times,
+  type HolderServer,
+} from "./holder-server.ts";
 
 /** A host that serves, and what it counts. */
 interface Served extends Holder {
@@ -452,6 +459,16 @@ test("a holder that is lost while it works is replaced: what may be repeated is 
   expect(answer.status).toBe(202);
   expect(await outcomes(here)).toEqual({ lost: 1 });
   expect(here.host.unreachable).toEqual([["host-2", "silent"]]);
+});
+
+test("a holder that is lost before it has begun is replaced, however long that took, also for what must not be repeated", async () => {
+  const sender = await serve("host-1", { search: { ...quick, withinMs: 500 } });
+  const server = await serveSilence();
+  cleanups.push(async () => server.close());
+  sendsTo(sender, server, 1);
+  sender.host.lost = async () => {};
+  expect((await send(sender, "/v1/agents/echo/runs", start())).status).toBe(202);
+  expect(await outcomes(sender)).toEqual({ gone: 1 });
 });
 
 test("a home region whose host cannot be reached is no reason to leave its tenant unserved", async () => {
