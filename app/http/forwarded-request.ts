@@ -3,7 +3,9 @@ import type { Context } from "hono";
 import { forwardedHeader } from "./arrival.ts";
 import { endToEnd } from "./end-to-end.ts";
 import type { ForwardedRequest } from "./forward.ts";
+import { HttpProblem } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
+import { maxHeadBytes } from "./server.ts";
 
 /** Said anew by each who sends a request on, or true only for the Machine that got it. */
 const ownWords = new Set([
@@ -15,7 +17,10 @@ const ownWords = new Set([
   "x-request-id",
 ]);
 
-/** A request as another host gets it: as it came here, and with the marker by which that host knows whence and why. */
+/**
+ * A request as another host gets it: as it came here, and with the marker by which that host knows whence and why. Throws
+ * HttpProblem `headers_too_large` if its server would not take that much.
+ */
 export function forwardedRequest(
   c: Context<HttpEnv>,
   body: Uint8Array | null,
@@ -29,7 +34,22 @@ export function forwardedRequest(
   if (hops !== "") headers["x-forwarded-for"] = hops;
   headers["x-forwarded-proto"] ??= new URL(raw.url).protocol.slice(0, -1);
   headers[forwardedHeader] = marker;
-  return { method: raw.method, path: pathOf(raw.url), headers, body, gone: raw.signal };
+  const path = pathOf(raw.url);
+  refuseLargeHead(path, headers);
+  return { method: raw.method, path, headers, body, gone: raw.signal };
+}
+
+/** For what is sent besides: the method, the version, the headers of the connection, the body's length. */
+const ownHeadBytes = 256;
+
+function refuseLargeHead(path: string, headers: OutgoingHttpHeaders): void {
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}\r\n`.length);
+  const bytes = fields.reduce((sum, size) => sum + size, path.length + ownHeadBytes);
+  if (bytes > maxHeadBytes)
+    throw new HttpProblem(
+      "headers_too_large",
+      `The request goes on to another host, and with what is added for that its path and headers have ${bytes} bytes; ${maxHeadBytes} are taken. Send fewer.`,
+    );
 }
 
 /** Who has asked, and through whom: each proxy adds from whom it got the request. */

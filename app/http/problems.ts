@@ -16,6 +16,7 @@ const problems = {
   misdirected: { status: 421, title: "The request was meant for another host" },
   too_large: { status: 413, title: "The body is too large" },
   invalid_input: { status: 422, title: "The input is invalid" },
+  headers_too_large: { status: 431, title: "The headers are too large" },
   internal: { status: 500, title: "Something went wrong here" },
   not_durable: { status: 503, title: "The answer is not durable yet", retryAfterSeconds: 1 },
   tenant_unavailable: { status: 503, title: "The tenant cannot be served now", retryAfterSeconds: 5 },

@@ -40,13 +40,16 @@ export async function serveApp(
   return { port: address.port, close: (graceMs) => close(server, graceMs) };
 }
 
+/** Bytes of a request's path and headers. */
+export const maxHeadBytes = 16 * 1024;
+
 /** A client has so long to send its headers and its body; an answer may take longer, as `?wait` does. */
 const serverOptions = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 75_000,
   connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 16 * 1024,
+  maxHeaderSize: maxHeadBytes,
 };
 
 /** Adds the connections that are too many to `crowded`. */

@@ -146,6 +146,17 @@ test("a bad token and a bad body are answered at once, wherever the tenant is", 
   expect(server.requests).toEqual([]);
 });
 
+test("headers that have no room for what a host adds are refused, not taken for the silence of the next host", async () => {
+  const there = await serve("host-2");
+  sendsTo(here, there);
+  const filled = (bytes: number) => ({ headers: { "x-filler": "x".repeat(bytes) } });
+  expect((await send(here, "/v1/runs", filled(14_500))).status).toBe(200);
+  const answer = await send(here, "/v1/runs", filled(15_900));
+  expect([answer.status, (await problem(answer)).code]).toEqual([431, "headers_too_large"]);
+  expect(here.host.unreachable).toEqual([]);
+  expect(there.host.arrivals).toEqual(["forwarded"]);
+});
+
 test("what is no tenant's is answered where it arrives", async () => {
   const server = await holder((_incoming, outgoing) => outgoing.end("{}"));
   sendsTo(here, server);
