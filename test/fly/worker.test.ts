@@ -38,7 +38,7 @@ test("a worker that crashes is started again by its Machine, and one that is fro
   expect(machine.lives).toHaveLength(2);
 }, 240_000);
 
-test("a request that comes to another Machine than its tenant's is replayed to that one", async () => {
+test("a request that comes to another Machine than its tenant's is replayed to that one, or proxied if it came around Fly's proxy", async () => {
   const [fra, syd] = [await app.create("fra"), await app.create("syd")];
   for (const machine of [fra, syd]) await machine.start();
   for (const machine of [fra, syd]) await machine.life.first("listening");
@@ -50,4 +50,10 @@ test("a request that comes to another Machine than its tenant's is replayed to t
   const repeated = await far.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k" });
   expect(repeated.body, syd.life.describe()).toMatchObject({ id: started.body.id, status: "completed" });
   expect(app.proxy.deliveries.map(({ machine }) => machine)).toEqual([fra.id, syd.id, fra.id]);
+
+  const neighbour = await app.client(syd.url, "acme");
+  const around = await neighbour.start("chain", { token: "t", steps: 2, ms: 1 }, { key: "k" });
+  expect(around.body, syd.life.describe()).toMatchObject({ id: started.body.id, status: "completed" });
+  expect(around.headers.get("holdfast-host")).toBe(repeated.headers.get("holdfast-host"));
+  expect(app.proxy.deliveries).toHaveLength(3);
 }, 240_000);

@@ -75,7 +75,13 @@ test(`no path, query or header is answered by a 500 (seed ${seed})`, async () =>
         queryValue,
       ),
       fc.dictionary(
-        fc.constantFrom("idempotency-key", "holdfast-tenant", "x-request-id", "content-type"),
+        fc.constantFrom(
+          "idempotency-key",
+          "holdfast-tenant",
+          "holdfast-forwarded",
+          "x-request-id",
+          "content-type",
+        ),
         header,
       ),
       async (method, segments, query, headers) => {
