@@ -15,7 +15,7 @@ import type { LocalFiles } from "./local-files.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { findLocalLoss, leaveWitness, settleFile, shippedLocally, sizeOfFile } from "./local-loss.ts";
 import { packFile, unpackFile } from "./packed-file.ts";
-import { holdWal, returnWal, setAside, takeBack } from "./parked-file.ts";
+import { holdWal, returnWal, setAside, takeBack, type WalHold } from "./parked-file.ts";
 
 /** The files of tenants in a data folder: `<data>/<t>/e<epoch>/`. */
 export class FolderFiles implements LocalFiles {
@@ -82,10 +82,19 @@ export class FolderFiles implements LocalFiles {
     await rename(path, this.path(tenantId, epoch));
   }
 
-  findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null> {
-    // The process that had set it aside may have been killed.
-    returnWal(path);
-    return findLocalLoss(path, store, replica);
+  async findLoss(path: string, store: ObjectStore, replica: string | null): Promise<string | null> {
+    let hold: WalHold;
+    try {
+      // The process that had set it aside may have been killed.
+      hold = returnWal(path);
+    } catch (error) {
+      return `it cannot be opened: ${(error as Error).message}`;
+    }
+    try {
+      return await findLocalLoss(path, store, replica);
+    } finally {
+      hold.release();
+    }
   }
 
   #folder(tenantId: string, epoch: number): string {

@@ -1,6 +1,6 @@
 import type { EpochNote, LocalEpoch } from "./data-folder.ts";
 import type { ObjectStore } from "./object-store.ts";
-import type { ParkedFile } from "./parked-file.ts";
+import type { ParkedFile, TakenBack, WalHold } from "./parked-file.ts";
 
 /**
  * What storage asks of this Machine's disk: a file for each epoch of a tenant, with a note beside it. A file has its name
@@ -44,11 +44,11 @@ export interface LocalFiles {
   /** Notes how far the file has come; to be called at every passed round, before anything rests on it. */
   leaveWitness(path: string): void;
   /** Keeps what belongs to an open file in its place although all others close it, until it is released. */
-  hold(path: string): { release(): void };
+  hold(path: string): WalHold;
   /** Puts a file aside that nobody has open, and that Litestream has let go of, so that it can go on where it ended. */
   setAside(path: string): Promise<ParkedFile>;
-  /** Makes a file that was set aside ready to be opened; gives why that cannot be, or null. */
-  takeBack(path: string, parked: ParkedFile): Promise<string | null>;
+  /** Makes a file that was set aside ready to be opened, and keeps it so until it is open; or says why that cannot be. */
+  takeBack(path: string, parked: ParkedFile): Promise<TakenBack>;
   /** Leaves a file that nobody uses any more, and that Litestream has let go of, whole in itself. */
   settle(path: string): void;
 }

@@ -73,7 +73,7 @@ export async function findLocalLoss(
     const local = await shippedLocally(path);
     if (local < shipped) return `it ends at Litestream's txid ${local}, and the store has ${shipped}`;
   }
-  if (await isWalDamaged(path)) return "its WAL is damaged";
+  if (await isWalDamaged(path, `${path}-wal`)) return "its WAL is damaged";
   return await checkFile(path, (await stat(path)).size, "libsql").then(
     () => null,
     (error: Error) => error.message,
@@ -91,14 +91,14 @@ function whatIsMissing(path: string, before: Witness): string | null {
 
 /**
  * Whether SQLite would leave out something of the WAL that Litestream has shipped: damage in it is no error to SQLite, but
- * the WAL's end. What was shipped of a WAL before the one that is there has been moved into the file.
+ * the WAL's end. What was shipped of a WAL before the one that is there has been moved into the file. `wal` is its name.
  */
-async function isWalDamaged(path: string): Promise<boolean> {
-  const { size, salt } = readWal(`${path}-wal`);
+export async function isWalDamaged(path: string, wal: string): Promise<boolean> {
+  const { size, salt } = readWal(wal);
   if (size === 0) return false;
   const shipped = await shippedOfWal(path);
   const atLeast = shipped?.salt === salt ? Math.max(walHeaderBytes, shipped.endBytes) : walHeaderBytes;
-  return (await believedWalBytes(`${path}-wal`, atLeast)) < atLeast;
+  return (await believedWalBytes(wal, atLeast)) < atLeast;
 }
 
 /** Up to where Litestream has read which WAL, as the newest of its files beside the tenant's says. */

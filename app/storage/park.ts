@@ -65,11 +65,16 @@ export async function unparkTenant(parked: ParkedTenant, ports: StoragePorts): P
   const startedAt = ports.now();
   const { id, epoch, codec, from, txid } = parked;
   const path = ports.files.path(id, epoch);
-  const loss = await ports.files.takeBack(path, parked.file);
-  if (loss !== null) throw new ParkedFileLostError(loss);
-  // From here on it may hold what the store does not.
-  await ports.files.writeNote(id, epoch, { bootId: ports.bootId, from, released: null });
-  const opened = await connectFile({ path, tenantId: id }, ports);
+  const taken = await ports.files.takeBack(path, parked.file);
+  if (taken.kind === "lost") throw new ParkedFileLostError(taken.why);
+  let opened: Awaited<ReturnType<typeof connectFile>>;
+  try {
+    // From here on it may hold what the store does not.
+    await ports.files.writeNote(id, epoch, { bootId: ports.bootId, from, released: null });
+    opened = await connectFile({ path, tenantId: id }, ports);
+  } finally {
+    taken.hold.release();
+  }
   const report = { epoch, source: "parked", from, restoreMs: 0, openMs: ports.now() - startedAt } as const;
   const record = recordOf(parked, ports);
   const covered = opened.migrated ? -1 : opened.connection.commits;
@@ -89,8 +94,11 @@ export async function releaseParked(parked: ParkedTenant, ports: StoragePorts): 
 /** Null if the file is not what was parked: the replica is. */
 async function snapshotOfParked(parked: ParkedTenant, ports: StoragePorts): Promise<Snapshot | null> {
   const path = ports.files.path(parked.id, parked.epoch);
-  if (parked.txid === null || (await ports.files.takeBack(path, parked.file)) !== null) return null;
+  if (parked.txid === null) return null;
+  const taken = await ports.files.takeBack(path, parked.file);
+  if (taken.kind === "lost") return null;
   ports.files.settle(path);
+  taken.hold.release();
   return await snapshotOf({ ...parked, path }, parked.txid, ports);
 }
 

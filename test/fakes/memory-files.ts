@@ -1,7 +1,7 @@
 import type { EpochNote, LocalEpoch } from "../../app/storage/data-folder.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import type { LocalFiles } from "../../app/storage/local-files.ts";
-import type { ParkedFile } from "../../app/storage/parked-file.ts";
+import type { ParkedFile, TakenBack, WalHold } from "../../app/storage/parked-file.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import type { MemoryDatabase, MemoryDisk } from "./memory-disk.ts";
 
@@ -114,7 +114,7 @@ export class MemoryFiles implements LocalFiles {
     folder.witness = folder.file.writes.length;
   }
 
-  hold(): { release(): void } {
+  hold(): WalHold {
     return { release: () => {} };
   }
 
@@ -124,10 +124,11 @@ export class MemoryFiles implements LocalFiles {
     return this.#parked(path);
   }
 
-  async takeBack(path: string, parked: ParkedFile): Promise<string | null> {
+  async takeBack(path: string, parked: ParkedFile): Promise<TakenBack> {
     await this.#step("take back");
-    if (this.#disk.folderOf(path)?.file == null) return "it is gone";
-    return JSON.stringify(this.#parked(path)) === JSON.stringify(parked) ? null : "it was written";
+    if (this.#disk.folderOf(path)?.file == null) return { kind: "lost", why: "it is gone" };
+    const isSame = JSON.stringify(this.#parked(path)) === JSON.stringify(parked);
+    return isSame ? { kind: "whole", hold: this.hold() } : { kind: "lost", why: "it was written" };
   }
 
   #parked(path: string): ParkedFile {

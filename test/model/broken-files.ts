@@ -159,6 +159,8 @@ export const brokenFiles: Readonly<Record<string, Broken>> = {
     }),
   },
   "a parked file is used only as it was parked": {
-    ports: ({ files }) => ({ files: changed(files, { takeBack: async () => null }) }),
+    ports: ({ files }) => ({
+      files: changed(files, { takeBack: async () => ({ kind: "whole", hold: { release: () => {} } }) }),
+    }),
   },
 };

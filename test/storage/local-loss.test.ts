@@ -1,10 +1,11 @@
-import { mkdir, mkdtemp, open, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "libsql";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DirectoryStore } from "../../app/storage/directory-store.ts";
-import { findLocalLoss, leaveWitness, readWalSalt } from "../../app/storage/local-loss.ts";
+import { findLocalLoss, leaveWitness } from "../../app/storage/local-loss.ts";
+import { noteShippedWal } from "../support/shipped-wal.ts";
 
 let folder: string;
 let path: string;
@@ -55,19 +56,6 @@ test("a witness is replaced whole by one with fewer digits", async () => {
   expect(await loss()).toBe(null);
 });
 
-/** As Litestream leaves it beside the file when it has shipped the WAL up to its end. */
-async function noteShipped(txid: number): Promise<void> {
-  const header = Buffer.alloc(100);
-  header.write("LTX1", "latin1");
-  header.writeBigInt64BE(32n, 48);
-  header.writeBigInt64BE(BigInt((await stat(`${path}-wal`)).size - 32), 56);
-  header.writeUInt32BE(readWalSalt(`${path}-wal`) ?? 0, 64);
-  const name = txid.toString(16).padStart(16, "0");
-  const shipped = join(folder, ".tenant.db-litestream/ltx/0");
-  await mkdir(shipped, { recursive: true });
-  await writeFile(join(shipped, `${name}-${name}.ltx`), header);
-}
-
 async function damageWal(at: number): Promise<void> {
   const wal = await open(`${path}-wal`, "r+");
   const byte = Buffer.alloc(1);
@@ -80,7 +68,7 @@ async function damageWal(at: number): Promise<void> {
 test("a single wrong bit in what was shipped of the WAL is a loss, which SQLite would take for the WAL's end", async () => {
   write(10);
   leaveWitness(path);
-  await noteShipped(1);
+  await noteShippedWal(path, 1);
   expect(await loss()).toBe(null);
   await damageWal((await stat(`${path}-wal`)).size - 1);
   expect(await loss()).toBe("its WAL is damaged");
@@ -89,7 +77,7 @@ test("a single wrong bit in what was shipped of the WAL is a loss, which SQLite 
 test("a WAL whose head is damaged is a loss: SQLite would read none of it", async () => {
   write(10);
   leaveWitness(path);
-  await noteShipped(1);
+  await noteShippedWal(path, 1);
   await damageWal(20);
   expect(await loss()).toBe("its WAL is damaged");
 });
@@ -97,7 +85,7 @@ test("a WAL whose head is damaged is a loss: SQLite would read none of it", asyn
 test("what a killed writer left half-written behind all that was shipped is no loss", async () => {
   write(10);
   leaveWitness(path);
-  await noteShipped(1);
+  await noteShippedWal(path, 1);
   write(1);
   await damageWal((await stat(`${path}-wal`)).size - 1);
   expect(await loss()).toBe(null);
@@ -106,10 +94,10 @@ test("what a killed writer left half-written behind all that was shipped is no l
 test("a WAL that was begun anew since has nothing that was shipped", async () => {
   write(10);
   leaveWitness(path);
-  await noteShipped(1);
+  await noteShippedWal(path, 1);
   database.exec("PRAGMA wal_checkpoint(RESTART)");
   write(1);
   expect(await loss()).toBe(null);
-  await noteShipped(2);
+  await noteShippedWal(path, 2);
   expect(await loss()).toBe("its WAL is damaged");
 });
