@@ -105,8 +105,8 @@ export class TenantPlaces {
       ...this.#options,
       openings: this.#openings,
       onUnused: () => this.#openings.length > 0 && this.#openings.admit(),
-      // Not before: where another host has the tenant, a file of it stays here, and counts.
-      onOpened: () => this.#disk?.taken(tenantId),
+      // Not before: where another host has the tenant, a file of it stays here, and may go.
+      onOpened: () => this.#disk?.opened(tenantId),
       onParked: (parkedSlot, due) => {
         left("parked", due);
         this.#forgetParked(parkedSlot);
@@ -137,7 +137,7 @@ export class TenantPlaces {
   /** To be called from time to time. */
   keepHouse(): void {
     for (const [tenantId, slot] of this.#slots) {
-      if (slot.isForgettable) this.#slots.delete(tenantId);
+      if (slot.isForgettable) this.#forget(tenantId);
       this.#forgetParked(slot);
       slot.open?.ensureWake().catch(() => {});
       slot.keepHouse(this.#options.idleMs).catch(() => {});
@@ -146,7 +146,7 @@ export class TenantPlaces {
     this.#openings.admit();
     if (Date.now() - this.#diskSeenAt < diskEveryMs) return;
     this.#diskSeenAt = Date.now();
-    void this.#disk?.keep();
+    void this.#disk?.look().catch(() => {});
   }
 
   /**
@@ -170,6 +170,11 @@ export class TenantPlaces {
   /** As far as is known. */
   get #isStoreUp(): boolean {
     return this.#options.storage.hostRecord.trouble === null;
+  }
+
+  #forget(tenantId: string): void {
+    this.#slots.delete(tenantId);
+    void this.#disk?.left(tenantId).catch(() => {});
   }
 
   /** Of a parked tenant only what is needed to go on is kept. */
@@ -199,11 +204,7 @@ export class TenantPlaces {
     return new LocalDisk({
       dataFolder: storage.dataFolder,
       maxBytes,
-      openBytes: async () => {
-        const sizes = await Promise.all(this.open().map(({ file }) => sizeOf(file.path)));
-        return sizes.reduce((sum, size) => sum + size, 0);
-      },
-      isInUse: (tenantId) => this.#slots.has(tenantId),
+      openFiles: () => this.open().map(({ id, file }) => ({ tenantId: id, bytes: () => sizeOf(file.path) })),
       isStoreUp: () => this.#isStoreUp,
       evict: async (tenantId) => {
         const slot = this.slot(tenantId);

@@ -14,6 +14,7 @@ import { TenantWakes } from "../storage/wakes.ts";
 import { CrashQuarantine } from "./crash-quarantine.ts";
 import type { HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
 import { Leftover } from "./leftover.ts";
+import type { Eviction } from "./local-disk.ts";
 import { openHosted } from "./open-hosted.ts";
 import { maxRetryMs, OpeningBackoff } from "./opening-backoff.ts";
 import type { Approach, OpeningQueue, Turn } from "./opening-queue.ts";
@@ -179,15 +180,15 @@ export class TenantSlot {
     await this.#close(() => this.#releaseParked(parked));
   }
 
-  /** Deletes the file of a tenant that is nobody's here; false if it is in use, or holds what the store does not. */
-  async evict(): Promise<boolean> {
-    if (this.#state.kind !== "closed" || !this.isForgettable) return false;
-    let evicted = false;
+  /** Deletes the file of a tenant that is nobody's here, unless it holds what the store does not. */
+  async evict(): Promise<Eviction> {
+    if (this.#state.kind !== "closed" || !this.isForgettable) return "in-use";
+    let isGone = false;
     await this.#close(async () => {
-      evicted = await evictFile(this.#options.storage.dataFolder, this.tenantId).catch(() => false);
+      isGone = await evictFile(this.#options.storage.dataFolder, this.tenantId).catch(() => false);
       return { kind: "closed" };
     });
-    return evicted;
+    return isGone ? "deleted" : "kept";
   }
 
   /** Lets the tenant go for good: no use opens it again. Attempts under way may end within `graceMs`. */

@@ -120,7 +120,7 @@ export async function removeOtherEpochs(dataFolder: string, tenantId: string, ke
  */
 export async function evictFile(dataFolder: string, tenantId: string): Promise<boolean> {
   const newest = await newestLocalEpoch(dataFolder, tenantId);
-  if (newest !== undefined && newest.note.released === null) return false;
+  if (newest !== undefined && newest.note.released === null && newest.note.parked !== true) return false;
   for (const epoch of await localEpochs(dataFolder, tenantId)) {
     const folder = epochFolder(dataFolder, tenantId, epoch);
     // Without its note nobody takes what is left of it for a file, should this be cut off.
@@ -132,19 +132,16 @@ export async function evictFile(dataFolder: string, tenantId: string): Promise<b
   return true;
 }
 
-/** Bytes that the tenant's files take here, with what Litestream keeps of them. */
+/** Bytes that the tenant's files take here, with what Litestream keeps of them; what has two names counts once. */
 export async function localBytes(dataFolder: string, tenantId: string): Promise<number> {
   const folder = join(dataFolder, tenantId);
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  const sizes = entries.map(async (entry) =>
-    entry.isFile()
-      ? await stat(join(entry.parentPath, entry.name)).then(
-          ({ size }) => size,
-          () => 0,
-        )
-      : 0,
+  const files = entries.filter((entry) => entry.isFile());
+  const found = await Promise.all(
+    files.map(({ parentPath, name }) => stat(join(parentPath, name)).catch(() => null)),
   );
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+  const bytes = new Map(found.flatMap((file) => (file === null ? [] : [[file.ino, file.size]])));
+  return [...bytes.values()].reduce((sum, size) => sum + size, 0);
 }
 
 /** Litestream's own metadata of a file; stale, it makes a new prefix stick. */

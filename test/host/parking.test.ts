@@ -169,6 +169,16 @@ test("over the disk's bound the files of released tenants go first, then parked 
     expect(await readBy(evicting, name)).toEqual([2, name === "acme" ? "b" : "a"]);
 });
 
+test("what a killed host had parked goes too in its next life when the disk is full, and is in the store", async () => {
+  const first = await workspace.host(parking);
+  for (const name of ["acme", "other"]) await acknowledge(first, name, "a");
+  await parked(first, 2);
+  await workspace.kill(first);
+  const next = await workspace.host({ ...parking, maxDiskBytes: 1 });
+  await until("their files are gone", () => next.evictions() === 2);
+  expect(await readBy(next, "acme")).toEqual([2, "a"]);
+});
+
 test("after a jump of its clock a host serves nothing before it has proved itself", async () => {
   let jumpMs = 0;
   const clocks = { wall: () => Date.now() + jumpMs, monotonic: () => performance.now() };
