@@ -1,5 +1,5 @@
 import { DrainingError, type StorageError } from "../storage/errors.ts";
-import { wakeKey } from "../storage/wakes.ts";
+import { wakeKey, type Wake } from "../storage/wakes.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
 import { LocalDisk } from "./local-disk.ts";
 import { OpeningQueue } from "./opening-queue.ts";
@@ -17,7 +17,7 @@ const diskEveryMs = 10_000;
 
 export interface TenantPlacesOptions extends Omit<
   SlotOptions,
-  "openings" | "onUnused" | "onOpened" | "onParked" | "onReleased"
+  "openings" | "onUnused" | "onOpened" | "onParked" | "onReleased" | "onWakesUnknown"
 > {
   /** A tenant that nobody has used for so long is parked. */
   readonly idleMs: number;
@@ -29,10 +29,17 @@ export interface TenantPlacesOptions extends Omit<
   readonly maxDiskBytes: number | null;
 }
 
+export interface PlacesEvents {
+  /** A tenant leaves memory whose unfinished runs are due again at a time, epoch milliseconds. */
+  readonly onDue: (tenantId: string, due: number) => void;
+  /** A tenant was claimed of which wakes may stand that others have put: all of them are to be looked at. */
+  readonly onWakesUnknown: () => void;
+}
+
 /** Which tenants a host has open, parked and on its disk, and the bounds on each. */
 export class TenantPlaces {
   readonly #options: TenantPlacesOptions;
-  readonly #onDue: (tenantId: string, due: number) => void;
+  readonly #events: PlacesEvents;
   /** The tenants that are open, or on their way into or out of it, or could not be opened. */
   readonly #slots = new Map<string, TenantSlot>();
   readonly #parked: ParkedTenants;
@@ -43,10 +50,9 @@ export class TenantPlaces {
   #ended = false;
   #diskSeenAt = 0;
 
-  /** `onDue` is told when a tenant leaves memory whose unfinished runs are due again at a time, epoch milliseconds. */
-  constructor(options: TenantPlacesOptions, onDue: (tenantId: string, due: number) => void) {
+  constructor(options: TenantPlacesOptions, events: PlacesEvents) {
     this.#options = options;
-    this.#onDue = onDue;
+    this.#events = events;
     this.#disk = this.#watchDisk();
     this.#parked = new ParkedTenants({
       releaseMs: options.releaseMs,
@@ -98,7 +104,7 @@ export class TenantPlaces {
     const known = this.#slots.get(tenantId);
     if (known !== undefined) return known;
     const left = (how: "parked" | "released", due: number | null): void => {
-      if (due !== null) this.#onDue(tenantId, due);
+      if (due !== null) this.#events.onDue(tenantId, due);
       if (!this.#ended) void this.#disk?.closed(tenantId, how).catch(() => {});
     };
     const options: SlotOptions = {
@@ -112,10 +118,19 @@ export class TenantPlaces {
         this.#forgetParked(parkedSlot);
       },
       onReleased: (due) => left("released", due),
+      onWakesUnknown: this.#events.onWakesUnknown,
     };
     const slot = new TenantSlot(tenantId, options, this.#parked.take(tenantId));
     this.#slots.set(tenantId, slot);
     return slot;
+  }
+
+  /** These wakes stand in the store: those of tenants that are open here are theirs, and go with them, whoever put them. */
+  adopt(wakes: readonly Wake[]): void {
+    for (const { tenantId, key } of wakes) {
+      const slot = this.#slots.get(tenantId);
+      if (slot !== undefined && slot.open !== null) slot.wakes.adopt(key);
+    }
   }
 
   /** When a wake is due for which the tenant was parked, if that is later than now: a wake counts minutes. */

@@ -29,6 +29,8 @@ export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   /** Told when the last one who used the tenant is done. */
   readonly onUnused: () => void;
   readonly onOpened: () => void;
+  /** Told of a tenant that was claimed, and may have wakes in the store that are not known here. */
+  readonly onWakesUnknown: () => void;
   readonly onParked: (slot: TenantSlot, due: number | null) => void;
   /** Told after a release when unfinished runs are due again; null if nothing is. Epoch milliseconds. */
   readonly onReleased: (due: number | null) => void;
@@ -261,6 +263,7 @@ export class TenantSlot {
       this.#users.noteUse(Date.now());
       this.#backoff.opened(Date.now());
       this.#options.onOpened();
+      if (parked === null) this.#lookForWakes(tenant);
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
       turn.leave();
@@ -281,6 +284,12 @@ export class TenantSlot {
       this.#options.log.error({ err: error, tenant: this.tenantId, retryMs }, "a tenant could not be opened");
       throw known;
     }
+  }
+
+  /** Where somebody else has left wakes of unfinished runs, nobody would know to delete them with the runs. */
+  #lookForWakes({ file, runs }: HostedTenant): void {
+    const mayBe = !file.followsRelease || runs.unfinished > 0;
+    if (mayBe && !this.wakes.areKnown) this.#options.onWakesUnknown();
   }
 
   async #openFile(parked: ParkedTenant | null, farFromHome?: FarFromHome): Promise<HostedTenant> {

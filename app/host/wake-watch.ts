@@ -2,7 +2,7 @@ import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { DrainingError } from "../storage/errors.ts";
 import { sideBySide } from "../storage/side-by-side.ts";
-import { dueWakes, type Wake } from "../storage/wakes.ts";
+import { allWakes, type Wake } from "../storage/wakes.ts";
 import type { WakeCounts } from "./host.ts";
 
 /** Wakes are looked at so often, as other hosts may have left some; one that failed is looked at again sooner. */
@@ -16,6 +16,8 @@ export interface WakeWatchOptions {
   readonly log: EngineLog;
   /** Opens the wake's tenant unless it is open; rejects if it cannot be opened now. */
   readonly wake: (wake: Wake) => Promise<void>;
+  /** Told at each look of every wake that there is, due or not, before any is served. */
+  readonly onSeen: (wakes: readonly Wake[]) => void;
 }
 
 /** Nobody knows what is due. */
@@ -38,6 +40,9 @@ export class WakeWatch {
   #scanning: Promise<void> | null = null;
   /** The one that follows it, for all who have asked since it was sent. */
   #following: Promise<WakeCounts> | null = null;
+  /** The listing without service that is under way, and whether somebody has asked since it was sent; never rejects. */
+  #seeing: Promise<void> | null = null;
+  #isAskedAgain = false;
   /** By the wake's key: a tenant may have several, and each is served at its time. */
   readonly #timers = new Map<string, NodeJS.Timeout>();
   #stopped = false;
@@ -65,6 +70,19 @@ export class WakeWatch {
     return this.#following;
   }
 
+  /** Tells of all wakes that stand now, and serves none: that would ask the store for every tenant with unfinished work. */
+  see(): void {
+    this.#isAskedAgain = this.#seeing !== null;
+    if (this.#stopped || this.#seeing !== null) return;
+    this.#seeing = allWakes(this.#options.store)
+      // Else the next look tells.
+      .then(this.#options.onSeen, () => {})
+      .then(() => {
+        this.#seeing = null;
+        if (this.#isAskedAgain) this.see();
+      });
+  }
+
   /** Wakes the tenant at `at`, if that is before the next look at the store would find it. */
   expect(wake: Wake): void {
     const inMs = wake.at - Date.now();
@@ -84,7 +102,7 @@ export class WakeWatch {
     this.#stopped = true;
     for (const timer of this.#timers.values()) clearTimeout(timer);
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#scanning;
+    await Promise.all([this.#scanning, this.#seeing]);
   }
 
   #begin(): Promise<WakeCounts> {
@@ -110,8 +128,9 @@ export class WakeWatch {
   /** What is due before the next scan is served in its minute. */
   async #wakeAllDue(): Promise<WakeCounts> {
     const now = Date.now();
-    const wakes = await dueWakes(this.#options.store, now + scanEveryMs);
-    for (const wake of wakes) if (wake.at > now) this.expect(wake);
+    const wakes = await allWakes(this.#options.store);
+    this.#options.onSeen(wakes);
+    for (const wake of wakes) if (wake.at > now && wake.at <= now + scanEveryMs) this.expect(wake);
     const due = wakes.filter(({ at }) => at <= now);
     let served = 0;
     await sideBySide(due, openAtOnce, async (wake) => {

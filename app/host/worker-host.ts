@@ -63,8 +63,12 @@ export class WorkerHost implements Host {
         clock.jumped();
       },
     );
-    this.#places = new TenantPlaces({ ...options, clock }, (tenantId, due) =>
-      this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due }),
+    this.#places = new TenantPlaces(
+      { ...options, clock },
+      {
+        onDue: (tenantId, due) => this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due }),
+        onWakesUnknown: () => this.#wakes.see(),
+      },
     );
     const { exitIdleMs, onIdle } = options;
     const { store } = storage;
@@ -73,7 +77,8 @@ export class WorkerHost implements Host {
       exitIdleMs === null
         ? null
         : new IdleWatch({ exitIdleMs, hostId: this.id, store, clocks, nextDue, onIdle });
-    this.#wakes = new WakeWatch({ store, log, wake: (wake) => this.#wake(wake) });
+    const onSeen = (wakes: readonly Wake[]): void => this.#places.adopt(wakes);
+    this.#wakes = new WakeWatch({ store, log, wake: (wake) => this.#wake(wake), onSeen });
     this.#routes = new Routes(storage.peers, {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
       onLost: () => this.#wakes.start(),

@@ -18,14 +18,19 @@ export function wakeKey(tenantId: string, at: number): string {
   return `${prefix}${new Date(Math.min(at, lastWakeAt)).toISOString().slice(0, 16)}/${tenantId}`;
 }
 
-/** Every wake whose minute has begun at `until`, the earliest first. */
-export async function dueWakes(store: ObjectStore, until: number): Promise<readonly Wake[]> {
+/** Every wake, the earliest first. */
+export async function allWakes(store: ObjectStore): Promise<readonly Wake[]> {
   const keys = await store.list(prefix);
   return keys.flatMap((key) => {
     const [minute, tenantId = ""] = key.slice(prefix.length).split("/");
     const at = Date.parse(`${minute}:00.000Z`);
-    return tenantName.test(tenantId) && at <= until ? [{ key, tenantId, at }] : [];
+    return tenantName.test(tenantId) && !Number.isNaN(at) ? [{ key, tenantId, at }] : [];
   });
+}
+
+/** Every wake whose minute has begun at `until`, the earliest first. */
+export async function dueWakes(store: ObjectStore, until: number): Promise<readonly Wake[]> {
+  return (await allWakes(store)).filter(({ at }) => at <= until);
 }
 
 /** The wakes of one tenant that this host owns. Whoever finds one too many looks in vain, whoever finds none never looks. */
@@ -43,6 +48,11 @@ export class TenantWakes {
     this.#store = store;
     this.#tenantId = tenantId;
     if (standingAt !== null) this.#standing.add(wakeKey(tenantId, standingAt));
+  }
+
+  /** Whether any wake of this tenant is known. */
+  get areKnown(): boolean {
+    return this.#standing.size + this.#stale.size > 0;
   }
 
   /** A wake of this tenant was seen in the store: it is deleted when it is over, but it may be gone already. */

@@ -24,6 +24,7 @@ beforeEach(async () => {
       () => {},
     ),
     onUnused: () => {},
+    onWakesUnknown: () => {},
     onOpened: () => {},
     onParked: () => {},
     onReleased: () => {},

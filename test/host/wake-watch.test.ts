@@ -10,13 +10,14 @@ const minute = 60_000;
 let keys: string[];
 let woken: string[];
 let lists: number;
+let seen: readonly string[];
 let failing: Set<string>;
 let waitFor: Map<string, Promise<void>>;
 let watch: WakeWatch;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: start });
-  [keys, woken, lists, failing, waitFor] = [[], [], 0, new Set(), new Map()];
+  [keys, woken, lists, seen, failing, waitFor] = [[], [], 0, [], new Set(), new Map()];
   const store = {
     list: async () => {
       lists += 1;
@@ -29,7 +30,8 @@ beforeEach(() => {
     await waitFor.get(tenantId);
     if (failing.has(tenantId)) throw new Error("it cannot be opened");
   };
-  watch = new WakeWatch({ store, log: collectLog(), wake });
+  const onSeen = (wakes: readonly Wake[]): void => void (seen = wakes.map(({ tenantId }) => tenantId));
+  watch = new WakeWatch({ store, log: collectLog(), wake, onSeen });
 });
 
 afterEach(async () => {
@@ -52,6 +54,25 @@ test("what is due within the next minute is woken at its time, and what comes af
   keys.shift();
   await vi.advanceTimersByTimeAsync(2 * minute);
   expect(woken.at(-1)).toBe("later 08:00");
+});
+
+test("each look tells of all wakes, also of those that are due much later", async () => {
+  keys = [wakeKey("due", start), wakeKey("later", start + 600 * minute), "wakes/someone's own file"];
+  watch.start();
+  await vi.advanceTimersByTimeAsync(0);
+  expect([seen, woken]).toEqual([["due", "later"], ["due 05:10"]]);
+});
+
+test("who only wants to see the wakes that stand now has none served, and shares the listing with all who ask meanwhile", async () => {
+  keys = [wakeKey("due", start)];
+  for (let asked = 0; asked < 5; asked += 1) watch.see();
+  keys = [wakeKey("due", start), wakeKey("put just now", start)].map((key) => key.replaceAll(" ", "-"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect([seen, woken, lists]).toEqual([["due", "put-just-now"], [], 2]);
+  failing.add("the list");
+  watch.see();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(lists).toBe(3);
 });
 
 test("two wakes of one tenant are both heeded", async () => {
