@@ -1,10 +1,11 @@
+import { sideBySide } from "../storage/side-by-side.ts";
 import type { Parked } from "./hosted-tenant.ts";
 import type { TenantSlot } from "./tenant-slot.ts";
 
 /** So many may be parked; of more, those that nobody has used for longest are given away. */
 const maxParked = 20_000;
-/** Releases under way at a time; each is one write to the store. */
-const releasesAtOnce = { always: 8, draining: 32 } as const;
+/** Releases under way at a time; each is one write to the store after another, of a snapshot and of the record. */
+const releasesAtOnce = { always: 8, draining: 64 } as const;
 
 export interface ParkedTenantsOptions {
   /** A parked tenant that nobody has used for so long is given away. */
@@ -50,12 +51,6 @@ export class ParkedTenants {
     return entry?.parked ?? null;
   }
 
-  /** The tenant that nobody has used for longest. */
-  oldest(): string | undefined {
-    const [tenantId] = this.#entries.keys();
-    return tenantId;
-  }
-
   /** When the next of their unfinished runs are due; looks at them all. Epoch milliseconds. */
   nextDue(): number {
     let next = Infinity;
@@ -81,12 +76,15 @@ export class ParkedTenants {
     }
   }
 
-  /** Gives all of them away, for good. What the store does not take keeps its claim. */
-  async end(): Promise<void> {
-    const endSome = async (): Promise<void> => {
-      for (let tenantId = this.oldest(); tenantId !== undefined; tenantId = this.oldest())
-        await this.#options.slotOf(tenantId).end(0);
-    };
-    await Promise.all(Array.from({ length: releasesAtOnce.draining }, endSome));
+  /**
+   * Gives them away, for good, those first that are most likely to be wanted; until it is `late`. What is left, or not taken by
+   * the store, keeps its claim: all of it is in the store, its wake stands, and whoever wants it next claims it, once this host
+   * is known to be over.
+   */
+  async end(late: AbortSignal): Promise<void> {
+    const newestFirst = [...this.#entries.keys()].toReversed();
+    await sideBySide(newestFirst, releasesAtOnce.draining, async (tenantId) => {
+      if (!late.aborted) await this.#options.slotOf(tenantId).end(0);
+    });
   }
 }

@@ -165,14 +165,14 @@ export class TenantPlaces {
   }
 
   /**
-   * Gives every tenant away, for good; attempts under way get `graceMs` to end. False if one keeps its claim, as this
-   * Machine may have what the store has not.
+   * Gives every tenant away, for good; attempts under way get `graceMs` to end, and parked tenants have until it is `late`.
+   * False if one keeps its claim, as this Machine may have what the store has not.
    */
-  async end(graceMs: number): Promise<boolean> {
+  async end({ graceMs, late }: { readonly graceMs: number; readonly late: AbortSignal }): Promise<boolean> {
     this.#ended = true;
     this.#openings.close(new DrainingError());
     const slots = [...this.#slots.values()];
-    await Promise.all([...slots.map((slot) => slot.end(graceMs)), this.#parked.end()]);
+    await Promise.all([...slots.map((slot) => slot.end(graceMs)), this.#parked.end(late)]);
     return [...this.#slots.values()].every(({ keepsClaim }) => !keepsClaim);
   }
 

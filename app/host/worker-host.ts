@@ -27,6 +27,11 @@ export interface WorkerHostOptions extends Omit<TenantPlacesOptions, "clock"> {
 
 /** Attempts under way get so long to reach their end when the host stops. */
 const drainGraceMs = 10_000;
+/**
+ * So long parked tenants are given away. `main.ts` cuts a drain off later: a host that has not said by then that it is over
+ * keeps all who come for its tenants waiting for its ttl.
+ */
+const releaseParkedMs = 18_000;
 /** Where a tenant is, is remembered so long. What Fly's proxy was told to replay, and where it failed, this host does not see. */
 const freshRouteMs = 10_000;
 const freshRouteOnFlyMs = 2_000;
@@ -224,11 +229,17 @@ export class WorkerHost implements Host {
     const { hostRecord } = this.#options.storage;
     // Side by side: a store that does not answer must not take the time that attempts have to reach their end.
     const [mayRetire] = await Promise.all([
-      this.#places.end(drainGraceMs),
+      this.#places.end({ graceMs: drainGraceMs, late: AbortSignal.timeout(releaseParkedMs) }),
       hostRecord.drain(),
       this.#wakes.stop(),
     ]);
-    // One that keeps a tenant must not give up its record: whoever takes that tenant over fences it first.
+    const { parked } = this.#places;
+    if (parked > 0)
+      this.#options.log.warn(
+        { event: "drain.late", parked },
+        "there was no time to give all parked tenants away",
+      );
+    // One that keeps what the store has not must not give up its record: whoever takes that tenant over fences it first.
     if (mayRetire) await hostRecord.retire();
     else await hostRecord.stop();
   }

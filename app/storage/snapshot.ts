@@ -11,8 +11,12 @@ import { Turns } from "./turns.ts";
 const maxSnapshotBytes = 4 * 1024 * 1024;
 /** A release waits no longer for its snapshot; one that comes later is named by nobody, and pruned. */
 const leaveWithinMs = 5_000;
-/** Each may hold a file of 32 MiB in memory, twice for a moment. */
-const turns = new Turns(4);
+/**
+ * Files are held in memory, twice for a moment: so many bytes of them at a time. A small one counts for more than it is, which
+ * bounds how many are under way, and these can wait for a far store side by side.
+ */
+const turns = new Turns(128 * 1024 * 1024);
+const leastBytes = 2 * 1024 * 1024;
 
 /**
  * A closed epoch's file as one object, named in the tenant's record by the very write that closed the epoch: so it is what
@@ -53,7 +57,10 @@ export async function leaveSnapshot(
   },
 ): Promise<Snapshot | null> {
   const late = new AbortController();
-  const leaving = turns.take(async () => (late.signal.aborted ? null : await putSnapshot(store, source)));
+  const leaving = turns.take(
+    async () => (late.signal.aborted ? null : await putSnapshot(store, source)),
+    Math.max(leastBytes, source.files.size(source.path).main),
+  );
   leaving.catch(() => {});
   const timer = sleep(leaveWithinMs, undefined, { signal: late.signal }).then(() => {
     throw new Error(`it took longer than ${leaveWithinMs} ms`);

@@ -1,22 +1,42 @@
-/** Lets so many pieces of work run at a time; the others wait, in the order in which they came. */
+interface Waiting {
+  readonly weight: number;
+  readonly admit: () => void;
+}
+
+/** Lets so much work run at a time; the rest waits, in the order in which it came. */
 export class Turns {
   readonly #limit: number;
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #waiting: Waiting[] = [];
+  #taken = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  async take<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running < this.#limit) this.#running += 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /** `weight` is in the unit of the limit; what is heavier than that runs alone. */
+  async take<T>(work: () => Promise<T>, weight = 1): Promise<T> {
+    const taken = Math.min(weight, this.#limit);
+    await new Promise<void>((admit) => {
+      this.#waiting.push({ weight: taken, admit });
+      this.#admit();
+    });
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
+      this.#taken -= taken;
+      this.#admit();
+    }
+  }
+
+  #admit(): void {
+    for (
+      let [next] = this.#waiting;
+      next !== undefined && this.#taken + next.weight <= this.#limit;
+      [next] = this.#waiting
+    ) {
+      this.#waiting.shift();
+      this.#taken += next.weight;
+      next.admit();
     }
   }
 }

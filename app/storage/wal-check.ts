@@ -20,7 +20,8 @@ export async function believedWalBytes(path: string, upTo: number): Promise<numb
     const { bytesRead } = await file.read(header, 0, headerBytes, 0);
     const chain = bytesRead === headerBytes ? beginChain(header) : null;
     if (chain === null) return 0;
-    const frames = Buffer.alloc(chain.frameBytes * framesAtOnce);
+    const wanted = Math.ceil((upTo - headerBytes) / chain.frameBytes);
+    const frames = Buffer.allocUnsafe(chain.frameBytes * Math.min(Math.max(wanted, 1), framesAtOnce));
     let believed = headerBytes;
     while (believed < upTo) {
       const { bytesRead: length } = await file.read(frames, 0, frames.length, believed);
