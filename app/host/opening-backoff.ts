@@ -9,6 +9,11 @@ export class OpeningBackoff {
   #drops = 0;
   #openedAt = 0;
 
+  /** Whether the last opening failed. */
+  get hasFailed(): boolean {
+    return this.#failures > 0;
+  }
+
   opened(now: number): void {
     this.#failures = 0;
     this.#openedAt = now;

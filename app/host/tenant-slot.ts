@@ -261,9 +261,9 @@ export class TenantSlot {
       this.#state = { kind: "open", tenant, turn };
       this.#isWanted = false;
       this.#users.noteUse(Date.now());
+      if (parked === null) this.#lookForWakes(tenant);
       this.#backoff.opened(Date.now());
       this.#options.onOpened();
-      if (parked === null) this.#lookForWakes(tenant);
       if (this.#brokenAtOpening !== null) this.#drop(tenant, this.#brokenAtOpening);
     } catch (error) {
       turn.leave();
@@ -286,10 +286,13 @@ export class TenantSlot {
     }
   }
 
-  /** Where somebody else has left wakes of unfinished runs, nobody would know to delete them with the runs. */
+  /**
+   * Where somebody else has left wakes of unfinished runs, nobody would know to delete them with the runs. Those of a tenant that
+   * could not be opened may be postponed, for no reason any more.
+   */
   #lookForWakes({ file, runs }: HostedTenant): void {
-    const mayBe = !file.followsRelease || runs.unfinished > 0;
-    if (mayBe && !this.wakes.areKnown) this.#options.onWakesUnknown();
+    const areUnknown = !this.wakes.areKnown && (!file.followsRelease || runs.unfinished > 0);
+    if (areUnknown || this.#backoff.hasFailed) this.#options.onWakesUnknown();
   }
 
   async #openFile(parked: ParkedTenant | null, farFromHome?: FarFromHome): Promise<HostedTenant> {

@@ -1,6 +1,7 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { DrainingError } from "../storage/errors.ts";
+import { DrainingError, TenantUnavailableError } from "../storage/errors.ts";
+import { listPostponed, postpone, postponedAt, type Postponed } from "../storage/postponed.ts";
 import { sideBySide } from "../storage/side-by-side.ts";
 import { allWakes, type Wake } from "../storage/wakes.ts";
 import type { WakeCounts } from "./host.ts";
@@ -16,8 +17,10 @@ export interface WakeWatchOptions {
   readonly log: EngineLog;
   /** Opens the wake's tenant unless it is open; rejects if it cannot be opened now. */
   readonly wake: (wake: Wake) => Promise<void>;
-  /** Told at each look of every wake that there is, due or not, before any is served. */
-  readonly onSeen: (wakes: readonly Wake[]) => void;
+  /** Told at each look of all that there is, due or not, before any wake is served. */
+  readonly onSeen: (wakes: readonly Wake[], postponed: readonly Postponed[]) => void;
+  /** Whether the store answers, as far as is known: without it no failure is a tenant's own. */
+  readonly isStoreUp: () => boolean;
 }
 
 /** Nobody knows what is due. */
@@ -74,9 +77,9 @@ export class WakeWatch {
   see(): void {
     this.#isAskedAgain = this.#seeing !== null;
     if (this.#stopped || this.#seeing !== null) return;
-    this.#seeing = allWakes(this.#options.store)
+    this.#seeing = this.#list()
       // Else the next look tells.
-      .then(this.#options.onSeen, () => {})
+      .catch(() => {})
       .then(() => {
         this.#seeing = null;
         if (this.#isAskedAgain) this.see();
@@ -128,15 +131,23 @@ export class WakeWatch {
   /** What is due before the next scan is served in its minute. */
   async #wakeAllDue(): Promise<WakeCounts> {
     const now = Date.now();
-    const wakes = await allWakes(this.#options.store);
-    this.#options.onSeen(wakes);
+    const { wakes, postponed } = await this.#list();
     for (const wake of wakes) if (wake.at > now && wake.at <= now + scanEveryMs) this.expect(wake);
-    const due = wakes.filter(({ at }) => at <= now);
+    const waiting = postponedAt(postponed, now);
+    const due = wakes.filter(({ at, tenantId }) => at <= now && !waiting.has(tenantId));
     let served = 0;
     await sideBySide(due, openAtOnce, async (wake) => {
       if (!this.#stopped && (await this.#serve(wake))) served += 1;
     });
     return { due: due.length, served };
+  }
+
+  async #list(): Promise<{ readonly wakes: readonly Wake[]; readonly postponed: readonly Postponed[] }> {
+    const { store, onSeen } = this.#options;
+    // Where it is not known what is postponed, nothing is.
+    const [wakes, postponed] = await Promise.all([allWakes(store), listPostponed(store).catch(() => [])]);
+    onSeen(wakes, postponed);
+    return { wakes, postponed };
   }
 
   async #serve(wake: Wake): Promise<boolean> {
@@ -148,7 +159,17 @@ export class WakeWatch {
         { err: error, tenant: wake.tenantId },
         "a tenant that is due could not be opened",
       );
+      await this.#postpone(wake, error).catch(() => {});
       return false;
     }
+  }
+
+  /** What is damaged stays so until somebody mends it: a host that is started for it every minute does not. */
+  async #postpone({ tenantId }: Wake, error: unknown): Promise<void> {
+    const { store, log, isStoreUp } = this.#options;
+    if (!(error instanceof TenantUnavailableError) || error.damage === null || !isStoreUp()) return;
+    const until = await postpone(store, tenantId, Date.now());
+    const facts = { event: "wake.postponed", tenant: tenantId, until: new Date(until).toISOString() };
+    log.warn(facts, "a damaged tenant is not opened for its wakes for a while");
   }
 }

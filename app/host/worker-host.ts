@@ -3,6 +3,7 @@ import type { FarFromHome } from "../storage/claim.ts";
 import { DrainingError, ElsewhereError, TenantUnavailableError, type Holder } from "../storage/errors.ts";
 import { RestorePoints } from "../storage/restore-points.ts";
 import { FencedError } from "../storage/host-record.ts";
+import type { Postponed } from "../storage/postponed.ts";
 import { wakeKey, type Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
@@ -82,8 +83,13 @@ export class WorkerHost implements Host {
       exitIdleMs === null
         ? null
         : new IdleWatch({ exitIdleMs, hostId: this.id, store, clocks, nextDue, onIdle });
-    const onSeen = (wakes: readonly Wake[]): void => this.#places.adopt(wakes);
-    this.#wakes = new WakeWatch({ store, log, wake: (wake) => this.#wake(wake), onSeen });
+    this.#wakes = new WakeWatch({
+      store,
+      log,
+      wake: (wake) => this.#wake(wake),
+      onSeen: (wakes, postponed) => this.#noteSeen(wakes, postponed),
+      isStoreUp: () => storage.hostRecord.trouble === null,
+    });
     this.#routes = new Routes(storage.peers, {
       freshForMs: options.regionsStart ? freshRouteOnFlyMs : freshRouteMs,
       onLost: () => this.#wakes.start(),
@@ -266,6 +272,14 @@ export class WorkerHost implements Host {
       if (!(error instanceof ElsewhereError) || error.holder === null) throw error;
       this.#routes.watch(error.holder.hostId);
     }
+  }
+
+  #noteSeen(wakes: readonly Wake[], postponed: readonly Postponed[]): void {
+    this.#places.adopt(wakes);
+    const { store } = this.#options.storage;
+    // What is open is not broken; where this fails the next look does it.
+    for (const { tenantId, key } of postponed)
+      if (this.#places.isHere(tenantId)) void store.delete(key).catch(() => {});
   }
 
   #noteHolder(tenantId: string, holder: Holder): void {

@@ -7,6 +7,10 @@ const lastWakeAt = Date.UTC(9999, 11, 31, 23, 59);
 /** What else lies among the wakes, as a file manager's own files in a store that is a folder, is nobody's tenant. */
 const tenantName = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
+export function isTenantName(name: string): boolean {
+  return tenantName.test(name);
+}
+
 /** A wake in the store: `wakes/<yyyy-mm-ddThh:mm>/<tenant>`, by UTC minutes. `at` is the minute's start, epoch milliseconds. */
 export interface Wake {
   readonly key: string;
@@ -24,7 +28,7 @@ export async function allWakes(store: ObjectStore): Promise<readonly Wake[]> {
   return keys.flatMap((key) => {
     const [minute, tenantId = ""] = key.slice(prefix.length).split("/");
     const at = Date.parse(`${minute}:00.000Z`);
-    return tenantName.test(tenantId) && !Number.isNaN(at) ? [{ key, tenantId, at }] : [];
+    return isTenantName(tenantId) && !Number.isNaN(at) ? [{ key, tenantId, at }] : [];
   });
 }
 

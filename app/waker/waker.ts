@@ -1,6 +1,6 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { dueWakes } from "../storage/wakes.ts";
+import { wakesToServe } from "../storage/postponed.ts";
 import type { WakeAnswer } from "./wake-call.ts";
 
 export interface WakerOptions {
@@ -41,7 +41,7 @@ export class Waker {
   async look(signal: AbortSignal): Promise<boolean> {
     const { store, log, call, now } = this.#options;
     try {
-      const wakes = await dueWakes(store, now());
+      const wakes = await wakesToServe(store, now());
       if (wakes.length === 0) return true;
       const answer = await call(signal);
       const facts = { event: "woken", found: wakes.length, ...answer };

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WorkerHost } from "../../app/host/worker-host.ts";
 import { wakeKey } from "../../app/storage/wakes.ts";
+import { until } from "../support/litestream.ts";
 import { agentOf, HostWorkspace } from "../support/host.ts";
 
 let workspace: HostWorkspace;
@@ -38,12 +39,32 @@ test("a due wake whose tenant nobody has is served by opening it, and one that c
   const far = await hostOn("far");
   await startSleeper(far, "acme");
   await far.drain();
+  const here = await hostOn("here");
+  await here.wakeDue();
   const now = Date.now();
   for (const tenantId of ["acme", "broken"]) await workspace.store.put(wakeKey(tenantId, now), "");
   await workspace.store.put("tenants/broken/tenant.json", "no record");
-  const here = await hostOn("here");
   expect(await here.wakeDue()).toEqual({ due: 2, served: 1 });
   expect(here.openTenants().map(({ id }) => id)).toEqual(["acme"]);
+});
+
+test("a damaged tenant is not due again at once, keeps its wake, and is due as ever when it was mended and opened", async () => {
+  const far = await hostOn("far");
+  await startSleeper(far, "acme");
+  await far.drain();
+  const key = wakeKey("acme", Date.now());
+  await workspace.store.put(key, "");
+  const record = await workspace.store.get("tenants/acme/tenant.json");
+  await workspace.store.put("tenants/acme/tenant.json", "no record");
+  const here = await hostOn("here");
+  const postponed = (): Promise<readonly string[]> => workspace.store.list("postponed/");
+  await until("it was tried", async () => (await postponed()).length === 1);
+  expect(await here.wakeDue()).toEqual({ due: 0, served: 0 });
+  expect(await workspace.store.list("wakes/")).toContain(key);
+  await workspace.store.put("tenants/acme/tenant.json", record?.body ?? "");
+  await until("it is open", () => here.use("acme", async () => true).catch(() => false));
+  await until("nothing is postponed", async () => (await postponed()).length === 0);
+  expect(await here.wakeDue()).toEqual({ due: 1, served: 1 });
 });
 
 test("a host that drains looks at no wakes, and says so", async () => {

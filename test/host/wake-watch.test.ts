@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { WakeWatch } from "../../app/host/wake-watch.ts";
+import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import { wakeKey, type Wake } from "../../app/storage/wakes.ts";
 import { collectLog } from "../support/litestream.ts";
@@ -12,26 +13,31 @@ let woken: string[];
 let lists: number;
 let seen: readonly string[];
 let failing: Set<string>;
+let damaged: Set<string>;
+let isStoreUp: boolean;
 let waitFor: Map<string, Promise<void>>;
 let watch: WakeWatch;
 
 beforeEach(() => {
   vi.useFakeTimers({ now: start });
   [keys, woken, lists, seen, failing, waitFor] = [[], [], 0, [], new Set(), new Map()];
+  [damaged, isStoreUp] = [new Set(), true];
   const store = {
-    list: async () => {
-      lists += 1;
+    list: async (prefix: string) => {
+      if (prefix === "wakes/") lists += 1;
       if (failing.has("the list")) throw new Error("the store is down");
-      return keys.toSorted();
+      return keys.filter((key) => key.startsWith(prefix)).toSorted();
     },
+    put: async (key: string) => void keys.push(key),
   } as unknown as ObjectStore;
   const wake = async ({ tenantId }: Wake): Promise<void> => {
     woken.push(`${tenantId} ${new Date().toISOString().slice(14, 19)}`);
     await waitFor.get(tenantId);
     if (failing.has(tenantId)) throw new Error("it cannot be opened");
+    if (damaged.has(tenantId)) throw new TenantUnavailableError("it is damaged", { damage: "file" });
   };
   const onSeen = (wakes: readonly Wake[]): void => void (seen = wakes.map(({ tenantId }) => tenantId));
-  watch = new WakeWatch({ store, log: collectLog(), wake, onSeen });
+  watch = new WakeWatch({ store, log: collectLog(), wake, onSeen, isStoreUp: () => isStoreUp });
 });
 
 afterEach(async () => {
@@ -97,6 +103,25 @@ test("a tenant that cannot be woken is tried again soon, and keeps nobody from b
   expect(woken.at(-1)).toBe("a 05:15");
   await vi.advanceTimersByTimeAsync(30_000);
   expect(woken).toHaveLength(7);
+});
+
+test("a tenant that is damaged is woken ever more rarely, and keeps its wake", async () => {
+  keys = [wakeKey("broken", start)];
+  damaged.add("broken");
+  watch.start();
+  await vi.advanceTimersByTimeAsync(20 * minute);
+  const minutes = woken.map((line) => Number(line.slice(-5, -3)) - 5);
+  expect([minutes.length, minutes.at(-1)]).toEqual([6, expect.toSatisfy((at: number) => at >= 16)]);
+  expect(keys).toContain(wakeKey("broken", start));
+});
+
+test("while the store is in trouble no tenant is taken for damaged", async () => {
+  keys = [wakeKey("broken", start)];
+  damaged.add("broken");
+  isStoreUp = false;
+  watch.start();
+  await vi.advanceTimersByTimeAsync(minute);
+  expect([woken.length > 5, keys.length]).toEqual([true, 1]);
 });
 
 test("a store that cannot be listed is asked again soon", async () => {

@@ -30,9 +30,9 @@ beforeEach(() => {
 function waker(rounds = 1): { readonly waker: Waker; readonly signal: AbortSignal } {
   const stop = new AbortController();
   const store = {
-    list: async () => {
+    list: async (prefix: string) => {
       if (storeError !== null) throw storeError;
-      return keys;
+      return keys.filter((key) => key.startsWith(prefix));
     },
   } as unknown as ObjectStore;
   const made = new Waker({
@@ -51,6 +51,15 @@ function waker(rounds = 1): { readonly waker: Waker; readonly signal: AbortSigna
   });
   return { waker: made, signal: stop.signal };
 }
+
+test("the app is not called for a tenant that is damaged before its next try, and is for the others", async () => {
+  keys.push("postponed/acme/2026-11-23T10:00/2026-11-23T10:10");
+  expect(await waker().waker.look(never)).toBe(true);
+  expect(calls).toBe(0);
+  keys.push(wakeKey("other", now));
+  expect(await waker().waker.look(never)).toBe(true);
+  expect(calls).toBe(1);
+});
 
 test("the app is called when a wake is due, and left alone when none is", async () => {
   expect(await waker().waker.look(never)).toBe(true);

@@ -1,0 +1,71 @@
+import type { ObjectStore } from "./object-store.ts";
+import { dueWakes, isTenantName, type Wake } from "./wakes.ts";
+
+const prefix = "postponed/";
+const minuteMs = 60_000;
+/** However long a tenant could not be opened, it is tried again after this. */
+const maxDelayMs = 60 * minuteMs;
+/** A tenant that was not tried for so long after its time may have been well meanwhile. */
+const forgottenAfterMs = 2 * maxDelayMs;
+/** Clocks of hosts may differ by so much; what lies farther ahead than any host could have meant is not heeded. */
+const clockSlackMs = 2 * minuteMs;
+
+/**
+ * A tenant that could not be opened, by its own fault: until when its wakes are not served, so that no host is started for it
+ * every minute. `postponed/<tenant>/<since>/<until>`, by UTC minutes. The wakes stay where they are: only who has the tenant may
+ * delete those. Times are epoch milliseconds.
+ */
+export interface Postponed {
+  readonly key: string;
+  readonly tenantId: string;
+  /** When it could not be opened for the first time. */
+  readonly since: number;
+  readonly until: number;
+}
+
+/** Every tenant's; there may be several of one, of which the last counts. */
+export async function listPostponed(store: ObjectStore, tenantId?: string): Promise<readonly Postponed[]> {
+  const keys = await store.list(tenantId === undefined ? prefix : `${prefix}${tenantId}/`);
+  return keys.flatMap((key) => {
+    const [tenant = "", from, to] = key.slice(prefix.length).split("/");
+    const [since, until] = [from, to].map((minute) => Date.parse(`${minute}:00.000Z`));
+    if (!isTenantName(tenant) || since === undefined || until === undefined) return [];
+    return Number.isNaN(since + until) ? [] : [{ key, tenantId: tenant, since, until }];
+  });
+}
+
+/** The tenants whose wakes are not to be served at `now`. */
+export function postponedAt(postponed: readonly Postponed[], now: number): ReadonlySet<string> {
+  const heeded = postponed.filter(({ until }) => now < until && until <= now + maxDelayMs + clockSlackMs);
+  return new Set(heeded.map(({ tenantId }) => tenantId));
+}
+
+/** The wakes that are due at `now`, without those that are postponed. */
+export async function wakesToServe(store: ObjectStore, now: number): Promise<readonly Wake[]> {
+  const due = await dueWakes(store, now);
+  if (due.length === 0) return due;
+  // Where it is not known what is postponed, nothing is.
+  const waiting = postponedAt(await listPostponed(store).catch(() => []), now);
+  return due.filter(({ tenantId }) => !waiting.has(tenantId));
+}
+
+/**
+ * The tenant could not be opened at `now`: its wakes are not served for a while, at first for a minute, then for as long as it
+ * has been so already, an hour at most. Gives until when. One that is postponed already stays so.
+ */
+export async function postpone(store: ObjectStore, tenantId: string, now: number): Promise<number> {
+  const known = await listPostponed(store, tenantId);
+  const last = known.toSorted((a, b) => a.until - b.until).at(-1);
+  if (last !== undefined && postponedAt([last], now).size > 0) return last.until;
+  const goesOn = last !== undefined && last.until <= now && now - last.until < forgottenAfterMs;
+  const since = Math.min(now, goesOn ? last.since : now);
+  const until = now + Math.min(Math.max(now - since, minuteMs), maxDelayMs);
+  const key = `${prefix}${tenantId}/${minuteOf(since)}/${minuteOf(until)}`;
+  await store.put(key, "");
+  for (const old of known) if (old.key !== key) await store.delete(old.key);
+  return until;
+}
+
+function minuteOf(at: number): string {
+  return new Date(at).toISOString().slice(0, 16);
+}
