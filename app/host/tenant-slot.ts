@@ -66,8 +66,11 @@ export class TenantSlot {
     this.#users = new TenantUsers(options.onUnused);
     this.#leftover = new Leftover(options.log);
     this.#state = parked === null ? { kind: "closed" } : { kind: "parked", parked };
-    const { store, dataFolder } = options.storage;
-    this.wakes = new TenantWakes(store, tenantId, parked?.due ?? null);
+    const { store, dataFolder, hostRecord } = options.storage;
+    this.wakes = new TenantWakes(store, tenantId, {
+      proof: () => hostRecord.proof(),
+      standingAt: parked?.due ?? null,
+    });
     this.#quarantine = new CrashQuarantine(new CrashNotes(store, dataFolder, tenantId), options.log);
   }
 

@@ -37,20 +37,28 @@ export async function dueWakes(store: ObjectStore, until: number): Promise<reado
   return (await allWakes(store)).filter(({ at }) => at <= until);
 }
 
+export interface TenantWakesOptions {
+  /** Resolves if this host was not fenced when it was called. */
+  readonly proof: () => Promise<void>;
+  /** When the wake is due that this host has put and left; null if it left none. */
+  readonly standingAt?: number | null;
+}
+
 /** The wakes of one tenant that this host owns. Whoever finds one too many looks in vain, whoever finds none never looks. */
 export class TenantWakes {
   readonly #store: ObjectStore;
   readonly #tenantId: string;
+  readonly #proof: () => Promise<void>;
   /** What this host has put and not deleted. */
   readonly #standing = new Set<string>();
   /** What others put, or this host tried to delete: it may be there or not. */
   readonly #stale = new Set<string>();
   #ensuring: Promise<void> | null = null;
 
-  /** `standingAt`: when the wake is due that this host has put and left, null if it left none. */
-  constructor(store: ObjectStore, tenantId: string, standingAt: number | null = null) {
+  constructor(store: ObjectStore, tenantId: string, { proof, standingAt = null }: TenantWakesOptions) {
     this.#store = store;
     this.#tenantId = tenantId;
+    this.#proof = proof;
     if (standingAt !== null) this.#standing.add(wakeKey(tenantId, standingAt));
   }
 
@@ -77,8 +85,10 @@ export class TenantWakes {
     await this.#ensuring?.catch(() => {});
     const keep = at === null ? null : wakeKey(this.#tenantId, at);
     if (at !== null && keep !== null && !this.#standing.has(keep)) await this.#put(at);
-    for (const key of [...this.#standing, ...this.#stale]) {
-      if (key === keep) continue;
+    const old = [...this.#standing, ...this.#stale].filter((key) => key !== keep);
+    // One that was seen may be of whoever has fenced this host since, and relies on it; not if the proof comes later.
+    if (old.some((key) => this.#stale.has(key))) await this.#proof();
+    for (const key of old) {
       // A delete whose answer is lost may have been made: from here on nobody may rely on the wake.
       this.#standing.delete(key);
       this.#stale.add(key);

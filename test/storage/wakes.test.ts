@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { FencedError } from "../../app/storage/host-record.ts";
 import { dueWakes, TenantWakes, wakeKey } from "../../app/storage/wakes.ts";
 import { StoreWorkspace } from "../support/storage.ts";
 
@@ -6,10 +7,12 @@ const at = Date.parse("2026-11-23T10:05:40.000Z");
 const minute = 60_000;
 let workspace: StoreWorkspace;
 let wakes: TenantWakes;
+let proofs: () => Promise<void>;
 
 beforeEach(async () => {
   workspace = await StoreWorkspace.open();
-  wakes = new TenantWakes(workspace.store, "acme");
+  proofs = async () => {};
+  wakes = new TenantWakes(workspace.store, "acme", { proof: () => proofs() });
 });
 
 afterEach(() => workspace.close());
@@ -88,6 +91,28 @@ test("a settled tenant with nothing to do has no wake, also none that others lef
   const stale = wakeKey("acme", at - 60 * minute);
   await workspace.inner.put(stale, "");
   wakes.adopt(stale);
+  await wakes.ensure(at);
+  await wakes.settle(null);
+  expect(await inStore()).toEqual([]);
+});
+
+test("a wake that was seen may be that of who has fenced this host, and is deleted only after a proof that came later", async () => {
+  const seen = [wakeKey("acme", at - minute), wakeKey("acme", at)];
+  for (const key of seen) await workspace.inner.put(key, "");
+  wakes.adopt(seen[0] ?? "");
+  proofs = async () => {
+    throw new FencedError();
+  };
+  await expect(wakes.settle(at + 60 * minute)).rejects.toThrow(FencedError);
+  expect(await inStore()).toEqual([...seen, wakeKey("acme", at + 60 * minute)]);
+  // The other one was put by whoever has fenced this host just after its proof.
+  proofs = async () => wakes.adopt(seen[1] ?? "");
+  await wakes.settle(at + 60 * minute);
+  expect(await inStore()).toEqual([seen[1], wakeKey("acme", at + 60 * minute)]);
+});
+
+test("a host that knows of none but its own wakes settles without a proof", async () => {
+  proofs = () => Promise.reject(new FencedError());
   await wakes.ensure(at);
   await wakes.settle(null);
   expect(await inStore()).toEqual([]);
