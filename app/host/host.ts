@@ -54,7 +54,7 @@ export interface Readiness {
  */
 export type Arrived = "first" | "forwarded";
 
-/** Of the wakes that were due: how many, and of how many the tenant is open, here or on the host that has it. */
+/** How many tenants had wakes that were due, and how many of them are open by now, here or on the host that has them. */
 export interface WakeCounts {
   readonly due: number;
   readonly served: number;

@@ -34,10 +34,16 @@ export interface HostedTenantOptions {
   readonly onBroken: (error: Error) => void;
 }
 
-/** A parked tenant, and when unfinished runs of it are due; null if nothing is. Epoch milliseconds. */
+/** When unfinished runs of a tenant are due again, epoch milliseconds, and the key of the wake that stands for them. */
+export interface Due {
+  readonly at: number;
+  readonly wake: string;
+}
+
+/** A parked tenant, and when unfinished runs of it are due; null if nothing is. */
 export interface Parked {
   readonly tenant: ParkedTenant;
-  readonly due: number | null;
+  readonly due: Due | null;
 }
 
 /** A tenant that is open on this host: its file, the engine on it, and the wake that stands for its unfinished runs. */
@@ -57,6 +63,7 @@ export class HostedTenant implements Tenant {
     this.file = file;
     this.durability = options.durability;
     this.#options = options;
+    options.wakes.begin(file.epoch);
     this.journal = new SqliteJournal(file.connection, file.codec, () => this.#gate());
     this.runs = new Engine({
       agents: options.agents,
@@ -96,17 +103,23 @@ export class HostedTenant implements Tenant {
    * Makes everything durable, leaves a wake for what is unfinished and gives the tenant away; gives when that is due.
    * `unused` resolves when nobody who came before uses the tenant any more. Throws if it cannot be released.
    */
-  async release(graceMs: number, unused: () => Promise<void>): Promise<number | null> {
-    const due = await this.#stopRuns(graceMs, unused);
-    await this.file.release(() => this.#options.wakes.settle(due));
+  async release(graceMs: number, unused: () => Promise<void>): Promise<Due | null> {
+    const at = await this.#stopRuns(graceMs, unused);
+    let due: Due | null = null;
+    await this.file.release(async () => {
+      due = await this.#settleWakes(at);
+    });
     this.#close();
     return due;
   }
 
   /** As `release`, but the tenant stays this host's. Throws if it cannot be parked. */
   async park(storage: StoragePorts, unused: () => Promise<void>): Promise<Parked> {
-    const due = await this.#stopRuns(0, unused);
-    const tenant = await parkTenant(this.file, storage, () => this.#options.wakes.settle(due));
+    const at = await this.#stopRuns(0, unused);
+    let due: Due | null = null;
+    const tenant = await parkTenant(this.file, storage, async () => {
+      due = await this.#settleWakes(at);
+    });
     this.#close();
     return { tenant, due };
   }
@@ -125,6 +138,11 @@ export class HostedTenant implements Tenant {
     await unused();
     await this.journal.flush();
     return left.running > 0 ? Date.now() : left.nextWakeAt;
+  }
+
+  async #settleWakes(at: number | null): Promise<Due | null> {
+    const wake = await this.#options.wakes.settle(at);
+    return at === null || wake === null ? null : { at, wake };
   }
 
   #close(): void {

@@ -54,7 +54,7 @@ export class ParkedTenants {
   /** When the next of their unfinished runs are due; looks at them all. Epoch milliseconds. */
   nextDue(): number {
     let next = Infinity;
-    for (const { parked } of this.#entries.values()) next = Math.min(next, parked.due ?? Infinity);
+    for (const { parked } of this.#entries.values()) next = Math.min(next, parked.due?.at ?? Infinity);
     return next;
   }
 

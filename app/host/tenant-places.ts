@@ -1,6 +1,6 @@
 import { DrainingError, type StorageError } from "../storage/errors.ts";
-import { wakeKey, type Wake } from "../storage/wakes.ts";
-import type { HostedTenant } from "./hosted-tenant.ts";
+import type { Wake } from "../storage/wakes.ts";
+import type { Due, HostedTenant } from "./hosted-tenant.ts";
 import { LocalDisk } from "./local-disk.ts";
 import { OpeningQueue } from "./opening-queue.ts";
 import { ParkedTenants } from "./parked-tenants.ts";
@@ -30,8 +30,8 @@ export interface TenantPlacesOptions extends Omit<
 }
 
 export interface PlacesEvents {
-  /** A tenant leaves memory whose unfinished runs are due again at a time, epoch milliseconds. */
-  readonly onDue: (tenantId: string, due: number) => void;
+  /** A tenant leaves memory whose unfinished runs are due again. */
+  readonly onDue: (tenantId: string, due: Due) => void;
   /** A tenant was claimed of which wakes may stand that others have put: all of them are to be looked at. */
   readonly onWakesUnknown: () => void;
 }
@@ -103,7 +103,7 @@ export class TenantPlaces {
   slot(tenantId: string): TenantSlot {
     const known = this.#slots.get(tenantId);
     if (known !== undefined) return known;
-    const left = (how: "parked" | "released", due: number | null): void => {
+    const left = (how: "parked" | "released", due: Due | null): void => {
       if (due !== null) this.#events.onDue(tenantId, due);
       if (!this.#ended) void this.#disk?.closed(tenantId, how).catch(() => {});
     };
@@ -135,8 +135,8 @@ export class TenantPlaces {
 
   /** When a wake is due for which the tenant was parked, if that is later than now: a wake counts minutes. */
   dueLater(tenantId: string, key: string): number | null {
-    const due = this.#parked.get(tenantId)?.due ?? null;
-    return due !== null && due > Date.now() && wakeKey(tenantId, due) === key ? due : null;
+    const due = this.#parked.get(tenantId)?.due;
+    return due?.wake === key && due.at > Date.now() ? due.at : null;
   }
 
   /** When something is to be done that nobody asks for, epoch milliseconds; 0 while something is being done. */

@@ -12,7 +12,7 @@ import type { StoragePorts } from "../storage/open-tenant.ts";
 import { ParkedFileLostError, releaseParked, type ParkedTenant } from "../storage/park.ts";
 import { TenantWakes } from "../storage/wakes.ts";
 import { CrashQuarantine } from "./crash-quarantine.ts";
-import type { HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
+import type { Due, HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
 import { Leftover } from "./leftover.ts";
 import type { Eviction } from "./local-disk.ts";
 import { openHosted } from "./open-hosted.ts";
@@ -31,9 +31,9 @@ export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   readonly onOpened: () => void;
   /** Told of a tenant that was claimed, and may have wakes in the store that are not known here. */
   readonly onWakesUnknown: () => void;
-  readonly onParked: (slot: TenantSlot, due: number | null) => void;
-  /** Told after a release when unfinished runs are due again; null if nothing is. Epoch milliseconds. */
-  readonly onReleased: (due: number | null) => void;
+  readonly onParked: (slot: TenantSlot, due: Due | null) => void;
+  /** Told after a release when unfinished runs are due again; null if nothing is. */
+  readonly onReleased: (due: Due | null) => void;
 };
 
 type SlotState =
@@ -66,11 +66,8 @@ export class TenantSlot {
     this.#users = new TenantUsers(options.onUnused);
     this.#leftover = new Leftover(options.log);
     this.#state = parked === null ? { kind: "closed" } : { kind: "parked", parked };
-    const { store, dataFolder, hostRecord } = options.storage;
-    this.wakes = new TenantWakes(store, tenantId, {
-      proof: () => hostRecord.proof(),
-      standingAt: parked?.due ?? null,
-    });
+    const { store, dataFolder } = options.storage;
+    this.wakes = new TenantWakes(store, tenantId, parked?.due?.wake ?? null);
     this.#quarantine = new CrashQuarantine(new CrashNotes(store, dataFolder, tenantId), options.log);
   }
 

@@ -135,11 +135,12 @@ export class WakeWatch {
     for (const wake of wakes) if (wake.at > now && wake.at <= now + scanEveryMs) this.expect(wake);
     const waiting = postponedAt(postponed, now);
     const due = wakes.filter(({ at, tenantId }) => at <= now && !waiting.has(tenantId));
-    let served = 0;
+    const tenants = new Set(due.map(({ tenantId }) => tenantId));
+    const unserved = new Set<string>();
     await sideBySide(due, openAtOnce, async (wake) => {
-      if (!this.#stopped && (await this.#serve(wake))) served += 1;
+      if (this.#stopped || !(await this.#serve(wake))) unserved.add(wake.tenantId);
     });
-    return { due: due.length, served };
+    return { due: tenants.size, served: tenants.size - unserved.size };
   }
 
   async #list(): Promise<{ readonly wakes: readonly Wake[]; readonly postponed: readonly Postponed[] }> {

@@ -4,7 +4,7 @@ import { DrainingError, ElsewhereError, TenantUnavailableError, type Holder } fr
 import { RestorePoints } from "../storage/restore-points.ts";
 import { FencedError } from "../storage/host-record.ts";
 import type { Postponed } from "../storage/postponed.ts";
-import { wakeKey, type Wake } from "../storage/wakes.ts";
+import type { Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
 import { GuardedClock } from "./guarded-clock.ts";
@@ -72,7 +72,7 @@ export class WorkerHost implements Host {
     this.#places = new TenantPlaces(
       { ...options, clock },
       {
-        onDue: (tenantId, due) => this.#wakes.expect({ tenantId, key: wakeKey(tenantId, due), at: due }),
+        onDue: (tenantId, { at, wake }) => this.#wakes.expect({ tenantId, key: wake, at }),
         onWakesUnknown: () => this.#wakes.see(),
       },
     );

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { IdleWatch } from "../../app/host/idle-watch.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
-import { wakeKey } from "../../app/storage/wakes.ts";
+import { wakeKey } from "../support/wakes.ts";
 
 const start = Date.parse("2026-11-23T10:05:10.000Z");
 const minute = 60_000;

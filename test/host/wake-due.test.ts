@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WorkerHost } from "../../app/host/worker-host.ts";
-import { wakeKey } from "../../app/storage/wakes.ts";
 import { until } from "../support/litestream.ts";
 import { agentOf, HostWorkspace } from "../support/host.ts";
+import { wakeKey } from "../support/wakes.ts";
 
 let workspace: HostWorkspace;
 beforeEach(async () => {

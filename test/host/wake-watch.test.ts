@@ -2,8 +2,9 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { WakeWatch } from "../../app/host/wake-watch.ts";
 import { TenantUnavailableError } from "../../app/storage/errors.ts";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
-import { wakeKey, type Wake } from "../../app/storage/wakes.ts";
+import type { Wake } from "../../app/storage/wakes.ts";
 import { collectLog } from "../support/litestream.ts";
+import { wakeKey } from "../support/wakes.ts";
 
 const start = Date.parse("2026-11-23T10:05:10.000Z");
 const minute = 60_000;
@@ -103,6 +104,16 @@ test("a tenant that cannot be woken is tried again soon, and keeps nobody from b
   expect(woken.at(-1)).toBe("a 05:15");
   await vi.advanceTimersByTimeAsync(30_000);
   expect(woken).toHaveLength(7);
+});
+
+test("a tenant that is due by several wakes counts once, and as served only if none of them failed", async () => {
+  failing.add("broken");
+  keys = ["acme", "broken"].flatMap((tenantId) => [
+    wakeKey(tenantId, start - 60 * minute),
+    wakeKey(tenantId, start),
+  ]);
+  expect(await watch.scan()).toEqual({ due: 2, served: 1 });
+  expect(woken).toHaveLength(4);
 });
 
 test("a tenant that is damaged is woken ever more rarely, and keeps its wake", async () => {

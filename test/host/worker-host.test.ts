@@ -81,7 +81,7 @@ test("a tenant is not let go while a run runs or its wake is near, and is with a
   expect((await workspace.tenants.stores.tenantRecord("acme")).epoch).toBe(1);
   const [wake, ...others] = await workspace.store.list("wakes/");
   expect(others).toEqual([]);
-  const at = Date.parse(`${wake?.slice("wakes/".length, -"/acme".length)}:00Z`);
+  const at = Date.parse(`${wake?.split("/")[1]}:00Z`);
   expect(at - Date.now()).toBeGreaterThan(8 * 60_000);
 });
 

@@ -9,6 +9,7 @@ export const actions = {
   "litestream syncs": 8,
   park: 8,
   release: 5,
+  wakes: 4,
   drain: 2,
   prune: 4,
   clock: 5,

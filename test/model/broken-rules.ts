@@ -3,6 +3,7 @@ import { brokenClaims } from "./broken-claims.ts";
 import { brokenFiles } from "./broken-files.ts";
 import { brokenGates } from "./broken-gates.ts";
 import { brokenReleases } from "./broken-releases.ts";
+import { brokenWakes } from "./broken-wakes.ts";
 
 /** The rules of the protocol, each with the port that breaks it. */
 export const brokenRules: Readonly<Record<string, Broken>> = {
@@ -10,4 +11,5 @@ export const brokenRules: Readonly<Record<string, Broken>> = {
   ...brokenGates,
   ...brokenFiles,
   ...brokenReleases,
+  ...brokenWakes,
 };

@@ -1,6 +1,7 @@
 import { OwnHostRecord } from "../../app/storage/host-record.ts";
 import type { OpenTenant, StoragePorts } from "../../app/storage/open-tenant.ts";
 import { Peers } from "../../app/storage/peers.ts";
+import { allWakes } from "../../app/storage/wakes.ts";
 import type { Broken } from "./broken.ts";
 import type { DriftingClock } from "./drifting-clock.ts";
 import { assertRefusal, EndedError } from "./refusal.ts";
@@ -53,10 +54,12 @@ export class ModelHost {
     const storage = (): StoragePorts | null => this.#storage;
     const ended = (): boolean => this.#ended;
     const refuse = (what: string, error: unknown): void => this.#refuse(what, error);
+    const { store } = parts.ports;
+    const now = (): number => clock.now();
     this.#slots = new Map(
       [...parts.witnesses].map(([tenantId, witness]) => [
         tenantId,
-        new ModelSlot(tenantId, { actor, schedule, witness, broken, storage, ended, refuse }),
+        new ModelSlot(tenantId, { actor, schedule, witness, broken, store, now, storage, ended, refuse }),
       ]),
     );
   }
@@ -102,6 +105,19 @@ export class ModelHost {
       this.#refuse("its start", error);
       this.#ended = true;
       this.#parts.exit();
+    }
+  }
+
+  /** Opens the tenants that have work which is due. */
+  async serveWakes(): Promise<void> {
+    if (this.#storage === null || this.#ended) return;
+    try {
+      const { store, now } = this.#storage;
+      const wakes = await allWakes(store);
+      for (const wake of wakes) this.slot(wake.tenantId).see(wake);
+      for (const wake of wakes) if (wake.at <= now()) await this.slot(wake.tenantId).serve(wake);
+    } catch (error) {
+      this.#refuse("a look at the wakes", error);
     }
   }
 

@@ -222,7 +222,8 @@ export async function restoreInto(
   return { txid: last };
 }
 
-function ltxFolder(prefix: string): string {
+/** Where a replica's transactions lie. */
+export function ltxFolder(prefix: string): string {
   return `${prefix}/ltx/0/`;
 }
 

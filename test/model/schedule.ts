@@ -1,4 +1,4 @@
-import type { Random } from "../crash/drill/random.ts";
+import { Random } from "../crash/drill/random.ts";
 
 /** A process: it does nothing while it is paused, and never again once it is dead. */
 export class Actor {
@@ -27,6 +27,7 @@ export interface Step {
 const setImmediateOfNode = globalThis.setImmediate;
 const setTimeoutOfNode = globalThis.setTimeout;
 const clearTimeoutOfNode = globalThis.clearTimeout;
+const randomOfNode = Math.random;
 /** Code that waits until nothing new has come takes turns of its own from Node: it is given so many after each step. */
 const turnsAfterStep = 5;
 
@@ -51,7 +52,10 @@ export class Schedule {
     this.#random = random;
   }
 
-  /** From now on `setImmediate` and `setTimeout` are steps of the process that calls them; the returned function undoes that. */
+  /**
+   * From now on `setImmediate` and `setTimeout` are steps of the process that calls them, and `Math.random` gives the same
+   * in every schedule; the returned function undoes that.
+   */
   install(): () => void {
     const later = (work: (...args: unknown[]) => void, ...args: unknown[]): void =>
       this.add({ actor: this.#current, what: "turn", run: () => work(...args) });
@@ -68,7 +72,10 @@ export class Schedule {
     globalThis.setTimeout = timeout as unknown as typeof setTimeout;
     globalThis.clearTimeout = ((timer: { cancelled: boolean }) =>
       void (timer.cancelled = true)) as unknown as typeof clearTimeout;
+    const chance = new Random(1);
+    Math.random = () => chance.next();
     return () => {
+      Math.random = randomOfNode;
       globalThis.setImmediate = setImmediateOfNode;
       globalThis.setTimeout = setTimeoutOfNode;
       globalThis.clearTimeout = clearTimeoutOfNode;

@@ -8,12 +8,15 @@ import {
   type ParkedTenant,
 } from "../../app/storage/park.ts";
 import { pruneTenant } from "../../app/storage/pruning.ts";
+import type { ObjectStore } from "../../app/storage/object-store.ts";
 import { RecordChangedError } from "../../app/storage/records.ts";
 import { VoidRegistrationError, type Replica } from "../../app/storage/replica.ts";
+import { TenantWakes, type Wake } from "../../app/storage/wakes.ts";
 import type { Broken } from "./broken.ts";
 import { allOf } from "./memory-connection.ts";
 import { EndedError } from "./refusal.ts";
 import type { Actor, Schedule } from "./schedule.ts";
+import { isUnfinished } from "./unfinished.ts";
 import { textOf, type Witness } from "./witness.ts";
 
 export interface SlotParts {
@@ -21,6 +24,9 @@ export interface SlotParts {
   readonly schedule: Schedule;
   readonly witness: Witness;
   readonly broken: Broken;
+  readonly store: ObjectStore;
+  /** Epoch milliseconds by the host's clock. */
+  readonly now: () => number;
   /** Null until the host has a record. */
   readonly storage: () => StoragePorts | null;
   /** Whether nothing is opened any more. */
@@ -31,7 +37,7 @@ export interface SlotParts {
 
 type State =
   | { readonly kind: "closed" }
-  | { readonly kind: "parked"; readonly parked: ParkedTenant }
+  | { readonly kind: "parked"; readonly parked: ParkedTenant; readonly wake: string | null }
   | { readonly kind: "opening"; readonly opening: Promise<void> }
   | { readonly kind: "open"; readonly tenant: OpenTenant }
   | { readonly kind: "closing"; readonly closing: Promise<void> };
@@ -46,12 +52,15 @@ export class ModelSlot {
   #leftover: Replica | null = null;
   #users = 0;
   #asked = 0;
+  #isStopping = false;
+  #wakes: TenantWakes;
   #older: OpenTenant | null = null;
   #onUnused = (): void => {};
 
   constructor(tenantId: string, parts: SlotParts) {
     this.tenantId = tenantId;
     this.#parts = parts;
+    this.#wakes = this.#newWakes(null);
   }
 
   get tenant(): OpenTenant | null {
@@ -97,12 +106,15 @@ export class ModelSlot {
     const storage = this.#parts.storage();
     if (storage === null || this.#parts.ended()) return;
     if (this.tenant !== tenant || !this.#isParkable(tenant)) return;
-    await this.#close(() =>
-      this.#letGo(tenant, "parked", async () => ({
-        kind: "parked",
-        parked: await parkTenant(tenant, storage, async () => {}),
-      })),
-    );
+    const parked = async (): Promise<State> => {
+      const due = await this.#stopWork(tenant);
+      let wake: string | null = null;
+      const left = await parkTenant(tenant, storage, async () => {
+        wake = await this.#wakes.settle(due);
+      });
+      return { kind: "parked", parked: left, wake };
+    };
+    await this.#close(() => this.#letGo(tenant, "parked", parked));
   }
 
   /** Gives the tenant away, if it is this host's. */
@@ -111,14 +123,33 @@ export class ModelSlot {
     if (this.#state.kind === "open") {
       const { tenant } = this.#state;
       const closed = async (): Promise<State> => {
+        const due = await this.#stopWork(tenant);
         await this.#unused();
-        await tenant.release(async () => {});
+        await tenant.release(async () => void (await this.#wakes.settle(due)));
         return { kind: "closed" };
       };
       await this.#close(() => this.#letGo(tenant, "released", closed));
     } else if (this.#state.kind === "parked" && storage !== null) {
       const { parked } = this.#state;
       await this.#close(() => this.#releaseParked(parked, storage));
+    }
+  }
+
+  /** A wake stands in the store, whoever has put it: it goes with the tenant's work, if that is here. */
+  see({ key }: Wake): void {
+    if (this.#state.kind === "open") this.#wakes.adopt(key);
+  }
+
+  /** Opens the tenant, unless it is open: it has work which is due. */
+  async serve({ key }: Wake): Promise<void> {
+    this.#wakes.adopt(key);
+    const { kind } = this.#state;
+    if (kind !== "closed" && kind !== "parked") return;
+    try {
+      const tenant = await this.#acquire();
+      await this.#gate(tenant, await tenant.connection.read(allOf));
+    } catch (error) {
+      this.#parts.refuse("a wake", error);
     }
   }
 
@@ -197,6 +228,8 @@ export class ModelSlot {
       broken.opened?.(tenant);
       this.#state = { kind: "open", tenant };
       this.#isWanted = false;
+      this.#isStopping = false;
+      this.#wakes.begin(tenant.epoch);
       if (this.#parts.ended()) this.#drop(tenant, new EndedError());
     } catch (error) {
       this.#state = { kind: "closed" };
@@ -210,9 +243,12 @@ export class ModelSlot {
   async #use(tenant: OpenTenant, write: string | null): Promise<readonly string[]> {
     this.#users += 1;
     try {
-      if (write !== null) await tenant.connection.write((on) => on.run("INSERT", [write]));
+      if (write !== null) {
+        if (this.#isStopping) throw new EndedError();
+        await tenant.connection.write((on) => on.run("INSERT", [write]));
+      }
       const content = await tenant.connection.read(allOf);
-      await tenant.durable();
+      await this.#gate(tenant, content);
       return content;
     } catch (error) {
       if (error instanceof VoidRegistrationError || error instanceof RecordChangedError)
@@ -222,6 +258,25 @@ export class ModelSlot {
       this.#users -= 1;
       if (this.#users === 0) this.#onUnused();
     }
+  }
+
+  async #gate(tenant: OpenTenant, content: readonly string[]): Promise<void> {
+    const ensured = isUnfinished(content) ? this.#wakes.ensure(this.#parts.now()) : undefined;
+    await Promise.all([tenant.durable(), ensured]);
+  }
+
+  /** Of a tenant that is not open only what is parked with it is remembered. */
+  #newWakes(standing: string | null): TenantWakes {
+    return new TenantWakes(this.#parts.store, this.tenantId, standing);
+  }
+
+  /** No writes from now on; gives when unfinished work is due, null if there is none. */
+  async #stopWork(tenant: OpenTenant): Promise<number | null> {
+    this.#isStopping = true;
+    await tenant.connection.idle();
+    const content = await tenant.connection.read(allOf);
+    const laterMs = (content.length % 3) * 60_000;
+    return isUnfinished(content) ? this.#parts.now() + laterMs : null;
   }
 
   #isParkable(tenant: OpenTenant): boolean {
@@ -278,7 +333,10 @@ export class ModelSlot {
   }
 
   async #close(work: () => Promise<State>): Promise<void> {
-    const closing = work().then((next) => void (this.#state = next));
+    const closing = work().then((next) => {
+      this.#state = next;
+      if (!this.keepsClaim) this.#wakes = this.#newWakes(next.kind === "parked" ? next.wake : null);
+    });
     this.#state = { kind: "closing", closing };
     await closing;
   }

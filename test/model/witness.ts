@@ -16,6 +16,7 @@ export interface Acknowledgement {
 
 /** What clients of the tenant were told, and what must therefore be true ever after. It fails on the first contradiction. */
 export class Witness {
+  readonly #onTold: (shown: readonly string[]) => void;
   /** The longest history that anybody was shown. */
   #shown: readonly string[] = [];
   /** Which host has acknowledged in an epoch. */
@@ -24,6 +25,15 @@ export class Witness {
   readonly #shownAtClaim = new Map<number, number>();
   #epoch = 0;
   acknowledged = 0;
+
+  /** `onTold` may throw a Violation too. */
+  constructor(onTold: (shown: readonly string[]) => void = () => {}) {
+    this.#onTold = onTold;
+  }
+
+  get shown(): readonly string[] {
+    return this.#shown;
+  }
 
   /** The newest that was claimed. */
   get epoch(): number {
@@ -51,6 +61,7 @@ export class Witness {
         `${host} shows ${textOf(content)} in epoch ${epoch} to one who asked after ${textOf(this.#shown.slice(0, begun))} was shown`,
       );
     this.#shown = longer;
+    this.#onTold(longer);
   }
 
   /** The tenant's record was written. */

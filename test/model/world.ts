@@ -9,6 +9,7 @@ import { Machine } from "./machine.ts";
 import { noFaults, type NetworkFaults } from "./network.ts";
 import { RecordedStore } from "./recorded-store.ts";
 import { Schedule } from "./schedule.ts";
+import { assertWoken, leavesWork } from "./unfinished.ts";
 import { Violation, Witness } from "./witness.ts";
 
 export interface WorldOptions {
@@ -65,9 +66,10 @@ class World {
   readonly #random: Random;
   readonly #broken: Broken;
   readonly #witnesses: ReadonlyMap<string, Witness>;
-  readonly #store = new RecordedStore((tenantId, record) =>
-    this.#guard(() => this.#witnesses.get(tenantId)?.recorded(record)),
-  );
+  readonly #store = new RecordedStore({
+    recorded: (tenantId, record) => this.#guard(() => this.#witnesses.get(tenantId)?.recorded(record)),
+    deleted: (key) => this.#guard(() => this.#deleted(key)),
+  });
   readonly #network: NetworkFaults;
   readonly #litestream: LitestreamFaults;
   readonly #weights = new Map<Action, number>();
@@ -98,7 +100,12 @@ class World {
     for (const action of Object.keys(actions) as Action[])
       this.#weights.set(action, actions[action] * plan.pick([0.3, 1, 1, 3]) * (broken.leans?.[action] ?? 1));
     const tenants = plan.chance(hasTwoTenants) ? ["acme", "bolt"] : ["acme"];
-    this.#witnesses = new Map(tenants.map((tenantId) => [tenantId, new Witness()]));
+    this.#witnesses = new Map(
+      tenants.map((tenantId) => [
+        tenantId,
+        new Witness((shown) => assertWoken(this.#store, tenantId, shown)),
+      ]),
+    );
   }
 
   async play(): Promise<void> {
@@ -131,6 +138,11 @@ class World {
     const happened = await this.schedule.take();
     if (this.#violation instanceof Error) throw this.#violation;
     return happened;
+  }
+
+  #deleted(key: string): void {
+    if (key.startsWith("wakes/"))
+      for (const [tenantId, { shown }] of this.#witnesses) assertWoken(this.#store, tenantId, shown);
   }
 
   /** What fails inside of a process's code is thrown from the schedule. */
@@ -168,6 +180,8 @@ class World {
         return await this.#ask(host, `to park ${tenantId}`, (one) => one.slot(tenantId).park());
       case "release":
         return await this.#ask(host, `to release ${tenantId}`, (one) => one.slot(tenantId).release());
+      case "wakes":
+        return await this.#ask(host, "to look at the wakes", (one) => one.serveWakes());
       case "drain":
         return await this.#ask(host, "to drain", (one) => one.drain());
       case "prune": {
@@ -212,7 +226,8 @@ class World {
   }
 
   async #request(host: ModelHost | undefined, tenantId: string, answered: () => void): Promise<void> {
-    const write = this.#random.chance(0.7) ? `w${++this.#writes}` : null;
+    const leaves = this.#random.pick(["", leavesWork]);
+    const write = this.#random.chance(0.7) ? `w${++this.#writes}${leaves}` : null;
     await this.#ask(host, `for ${write ?? "a read"} of ${tenantId}`, async (one) => {
       if (await one.slot(tenantId).request(write)) answered();
     });

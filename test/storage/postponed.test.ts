@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { listPostponed, postpone, postponedAt, wakesToServe } from "../../app/storage/postponed.ts";
-import { wakeKey } from "../../app/storage/wakes.ts";
 import { MemoryStore } from "../fakes/memory-store.ts";
+import { wakeKey } from "../support/wakes.ts";
 
 const start = Date.parse("2026-11-23T10:05:00.000Z");
 const minute = 60_000;

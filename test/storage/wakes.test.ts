@@ -1,32 +1,32 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { FencedError } from "../../app/storage/host-record.ts";
-import { dueWakes, TenantWakes, wakeKey } from "../../app/storage/wakes.ts";
+import { dueWakes, TenantWakes } from "../../app/storage/wakes.ts";
 import { StoreWorkspace } from "../support/storage.ts";
+import { wakeKey, withoutNonce } from "../support/wakes.ts";
 
 const at = Date.parse("2026-11-23T10:05:40.000Z");
 const minute = 60_000;
 let workspace: StoreWorkspace;
 let wakes: TenantWakes;
-let proofs: () => Promise<void>;
 
 beforeEach(async () => {
   workspace = await StoreWorkspace.open();
-  proofs = async () => {};
-  wakes = new TenantWakes(workspace.store, "acme", { proof: () => proofs() });
+  wakes = new TenantWakes(workspace.store, "acme");
+  wakes.begin(1);
 });
 
 afterEach(() => workspace.close());
 
 async function inStore(): Promise<readonly string[]> {
-  return await workspace.inner.list("wakes/");
+  return (await workspace.inner.list("wakes/")).map(withoutNonce);
 }
 
 test("a wake stands in its minute, by UTC", async () => {
   await wakes.ensure(at);
-  expect(await inStore()).toEqual(["wakes/2026-11-23T10:05/acme"]);
+  expect(await inStore()).toEqual(["wakes/2026-11-23T10:05/acme.1-0"]);
+  const [key] = await workspace.inner.list("wakes/");
   expect(await dueWakes(workspace.store, at)).toEqual([
     {
-      key: "wakes/2026-11-23T10:05/acme",
+      key,
       tenantId: "acme",
       at: Date.parse("2026-11-23T10:05:00.000Z"),
     },
@@ -44,7 +44,7 @@ test("wakes of later minutes, and what is no wake, are not due; the earliest com
 
 test("a moment beyond four-digit years has a wake that sorts last, not one that cannot be made", async () => {
   await wakes.settle(8.64e15);
-  expect(await inStore()).toEqual(["wakes/9999-12-31T23:59/acme"]);
+  expect(await inStore()).toEqual(["wakes/9999-12-31T23:59/acme.1-0"]);
 });
 
 test("one put stands for all who need a wake", async () => {
@@ -96,24 +96,41 @@ test("a settled tenant with nothing to do has no wake, also none that others lef
   expect(await inStore()).toEqual([]);
 });
 
-test("a wake that was seen may be that of who has fenced this host, and is deleted only after a proof that came later", async () => {
-  const seen = [wakeKey("acme", at - minute), wakeKey("acme", at)];
-  for (const key of seen) await workspace.inner.put(key, "");
-  wakes.adopt(seen[0] ?? "");
-  proofs = async () => {
-    throw new FencedError();
-  };
-  await expect(wakes.settle(at + 60 * minute)).rejects.toThrow(FencedError);
-  expect(await inStore()).toEqual([...seen, wakeKey("acme", at + 60 * minute)]);
-  // The other one was put by whoever has fenced this host just after its proof.
-  proofs = async () => wakes.adopt(seen[1] ?? "");
-  await wakes.settle(at + 60 * minute);
-  expect(await inStore()).toEqual([seen[1], wakeKey("acme", at + 60 * minute)]);
+test("a wake of a later epoch is another host's, which relies on it: it stays, whatever the earlier one settles", async () => {
+  const taker = new TenantWakes(workspace.store, "acme");
+  taker.begin(2);
+  await taker.ensure(at);
+  for (const { key } of await dueWakes(workspace.store, at)) wakes.adopt(key);
+  await wakes.ensure(at);
+  await wakes.settle(null);
+  expect(await inStore()).toEqual([wakeKey("acme", at, 2)]);
 });
 
-test("a host that knows of none but its own wakes settles without a proof", async () => {
-  proofs = () => Promise.reject(new FencedError());
+test("a delete that comes late takes no wake away that was put after it, in the same minute neither", async () => {
   await wakes.ensure(at);
+  const [first = ""] = await workspace.inner.list("wakes/");
+  await wakes.settle(null);
+  await wakes.ensure(at);
+  await workspace.inner.delete(first);
+  expect(await inStore()).toEqual([wakeKey("acme", at)]);
+});
+
+test("what a host has left standing when it parked a tenant is its own afterwards", async () => {
+  const left = await wakes.settle(at + 5 * minute);
+  const later = new TenantWakes(workspace.store, "acme", left);
+  later.begin(1);
+  await later.settle(at + 5 * minute);
+  expect(workspace.store.count("put", "wakes/")).toBe(1);
+  expect(await inStore()).toEqual([wakeKey("acme", at + 5 * minute)]);
+  await later.settle(null);
+  expect(await inStore()).toEqual([]);
+});
+
+test("a wake that somebody put by hand, without an epoch, is due, and goes with the tenant's runs", async () => {
+  const byHand = "wakes/2026-11-23T10:05/acme";
+  await workspace.inner.put(byHand, "");
+  expect(await dueWakes(workspace.store, at)).toMatchObject([{ key: byHand, tenantId: "acme" }]);
+  wakes.adopt(byHand);
   await wakes.settle(null);
   expect(await inStore()).toEqual([]);
 });

@@ -1,10 +1,10 @@
 import { beforeEach, expect, test } from "vitest";
 import type { ObjectStore } from "../../app/storage/object-store.ts";
 import { StoreUnavailableError } from "../../app/storage/object-store.ts";
-import { wakeKey } from "../../app/storage/wakes.ts";
 import { WakeCallError, type WakeAnswer } from "../../app/waker/wake-call.ts";
 import { Waker } from "../../app/waker/waker.ts";
 import { collectLog } from "../support/litestream.ts";
+import { wakeKey } from "../support/wakes.ts";
 
 const now = Date.parse("2026-11-23T10:05:10.000Z");
 const never = new AbortController().signal;
