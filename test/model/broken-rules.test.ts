@@ -17,7 +17,6 @@ const startsAt: Readonly<Record<string, number>> = {
   "a file moves to its new epoch in one rename, with its WAL": 515,
   "a parked file is used only as it was parked": 410,
   "nothing is acknowledged in an epoch whose release was sent": 1_150,
-  "a host deletes no wake of a later epoch": 2_430,
 };
 
 for (const [rule, broken] of Object.entries(brokenRules))
