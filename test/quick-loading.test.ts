@@ -35,12 +35,12 @@ test("all other imports are resolved by Node", () => {
     ["../../db/schema.ts", pathToFileURL(join(modules, "../app/agents/refund.ts")).href],
     ["./refunds.ts", pathToFileURL(join(modules, "../db/schema.ts")).href],
     ["./page.css", pathToFileURL(join(modules, "../app/ui/page.ts")).href],
-    ["./errors.js", pathToFileURL(join(modules, "uuid/dist/index.js")).href],
+    ["./errors.js", pathToFileURL(join(modules, "pino/pino.js")).href],
     ["./hono.js", pathToFileURL(join(modules, "hono/dist/cjs/index.js")).href],
     ["node:crypto", drizzle],
     ["drizzle-orm/sqlite-core", drizzle],
     ["./index", drizzle],
-    ["../uuid/index.js", drizzle],
+    ["../pino/pino.js", drizzle],
   ];
   for (const [specifier, importer] of others) expect(resolveInside(specifier, importer)).toBe(null);
 });

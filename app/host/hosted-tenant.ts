@@ -1,4 +1,3 @@
-import { v7 as uuidv7 } from "uuid";
 import type { HoldfastDb } from "../../db/connect.ts";
 import type { Agent } from "../engine/agent.ts";
 import { systemClock, type Clock } from "../engine/clock.ts";
@@ -9,6 +8,7 @@ import type { EngineLog } from "../engine/log.ts";
 import { NotDurableError, StorageError } from "../storage/errors.ts";
 import { SqliteJournal } from "../storage/journal.ts";
 import type { OpenTenant, StoragePorts } from "../storage/open-tenant.ts";
+import { orderedId } from "../storage/ordered-id.ts";
 import { parkTenant, type ParkedTenant } from "../storage/park.ts";
 import { RecordChangedError } from "../storage/records.ts";
 import { VoidRegistrationError } from "../storage/replica.ts";
@@ -72,7 +72,7 @@ export class HostedTenant implements Tenant {
       log: options.log,
       tenantId: file.id,
       durability: options.durability,
-      newId: () => uuidv7(),
+      newId: () => orderedId(),
       random: Math.random,
       guard: options.guard?.(file.id) ?? noGuard,
       maxLive: maxLiveRuns,

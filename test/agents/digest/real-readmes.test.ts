@@ -22,7 +22,7 @@ const packages = [
   "vitest",
   "typescript",
   "magic-string",
-  "uuid",
+  "ms",
   "@hono/node-server",
   "aws4fetch",
 ];
