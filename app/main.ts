@@ -1,7 +1,9 @@
+import { setImmediate as turn } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { loadQuickly } from "./quick-loading.ts";
-import type { HostStorage } from "./storage/host-storage.ts";
+import type { HostStorage, HostStorageOptions } from "./storage/host-storage.ts";
+import type { startWorker } from "./worker.ts";
 
 // Everything else is imported after this.
 loadQuickly();
@@ -34,10 +36,11 @@ async function main(): Promise<void> {
     log.info({ event: "draining", ...why }, "draining");
     void stopWithin(log, () => worker.stop()).then((code) => process.exit(code));
   };
-  const storage = openStorage(config, log, environment);
-  // The store is asked, and Litestream starts, while what serves is loaded; whoever awaits it learns of its failure.
-  storage.catch(() => {});
-  const { startWorker } = await import("./worker.ts");
+  const waiting = Promise.withResolvers<void>();
+  const storage = openStorage({ config, log, environment, onWaiting: waiting.resolve });
+  // Litestream starts, and the store is asked, while what serves is loaded; whoever awaits it learns of its failure.
+  await Promise.race([waiting.promise, storage.catch(() => {})]);
+  const startWorker = await loadWorker();
   const onIdle = (): void => {
     if (!stopping) drain({ idleMs: config.exitIdleMs });
   };
@@ -55,16 +58,31 @@ async function main(): Promise<void> {
   process.on("SIGTERM", stop);
 }
 
-async function openStorage(
-  config: Config,
-  log: Logger,
-  environment: NodeJS.ProcessEnv,
-): Promise<HostStorage> {
+async function openStorage(options: Omit<HostStorageOptions, "supervise">): Promise<HostStorage> {
   const [{ openHostStorage }, { superviseLitestream }] = await Promise.all([
     import("./storage/host-storage.ts"),
     import("./storage/litestream.ts"),
   ]);
-  return await openHostStorage({ config, environment, supervise: superviseLitestream, log });
+  return await openHostStorage({ ...options, supervise: superviseLitestream });
+}
+
+/**
+ * Part by part, with turns of the event loop in between, in which what the store and Litestream have answered is taken up:
+ * a module and all that it imports are loaded in one go.
+ */
+async function loadWorker(): Promise<typeof startWorker> {
+  const parts = [
+    () => turn(),
+    () => import("./http/server.ts"),
+    () => import("./http/app.ts"),
+    () => import("../db/connect.ts"),
+    () => import("./host/worker-host.ts"),
+  ];
+  for (const load of parts) {
+    await load();
+    await turn();
+  }
+  return (await import("./worker.ts")).startWorker;
 }
 
 async function createLog(config: Config): Promise<Logger> {

@@ -20,6 +20,8 @@ export interface HostStorageOptions {
   /** Starts the replicator; all others speak to it by its port only. */
   readonly supervise: typeof superviseLitestream;
   readonly log: Logger & HostRecordLog & FenceLog;
+  /** Called when Litestream was started and the store was asked: from then on this process can do something else. */
+  readonly onWaiting?: () => void;
 }
 
 /** What it needs of the worker's settings. */
@@ -54,8 +56,8 @@ export interface HostStorage {
 }
 
 /**
- * Locks the data folder, then asks the store and starts Litestream at the same time. Throws an error fit for one line to a
- * person, with nothing left running.
+ * Locks the data folder, then starts Litestream, and asks the store while that comes up. Throws an error fit for one line to
+ * a person, with nothing left running.
  */
 export async function openHostStorage(options: HostStorageOptions): Promise<HostStorage> {
   const { config, environment, log } = options;
@@ -63,8 +65,13 @@ export async function openHostStorage(options: HostStorageOptions): Promise<Host
   const binary = locateLitestream(config.litestream ?? undefined, projectRoot);
   const unlock = await lockDataFolder(dataFolder);
   const configPath = join(projectRoot, "litestream.yml");
-  const starting = options.supervise({ binary, configPath, dataFolder, environment, log });
+  const spawned = Promise.withResolvers<void>();
+  const onSpawned = spawned.resolve;
+  const starting = options.supervise({ binary, configPath, dataFolder, environment, log, onSpawned });
+  // Its processor is not ours: the sooner it has it, the more of its start costs us nothing.
+  await Promise.race([spawned.promise, starting.catch(() => {})]);
   const knowing = enterStore(options);
+  options.onWaiting?.();
   const [started, known] = await Promise.allSettled([starting, knowing]);
   const giveUp = async (): Promise<void> => {
     if (started.status === "fulfilled") await started.value.stop();

@@ -39,6 +39,8 @@ export interface LitestreamOptions {
   readonly dataFolder: string;
   readonly environment: Environment;
   readonly log: Logger;
+  /** Called at each start, when the process runs and is only waited for. */
+  readonly onSpawned?: () => void;
 }
 
 const upWithinMs = 15_000;
@@ -51,13 +53,20 @@ const steadyAfterMs = 10_000;
  * fails. An earlier life's Litestream is ended before. Call it from the main thread and holding the data folder's lock.
  */
 export async function superviseLitestream(options: LitestreamOptions): Promise<Litestream> {
-  const checked = checkLitestream(options.binary);
   const socket = locateLitestreamSocket(options.dataFolder);
-  const alone = makeSocketFolder(socket).then(() => endOrphan({ ...options, socket }));
-  await Promise.all([checked, alone]);
+  await makeSocketFolder(socket);
+  await endOrphan({ ...options, socket });
   const supervisor = new Supervisor(options, socket);
-  await supervisor.start();
-  return supervisor;
+  // Beside the start: one that is too old has no file yet that it could do harm to.
+  const checking = checkLitestream(options.binary).catch(async (error: unknown) => {
+    await supervisor.stop();
+    throw error;
+  });
+  const [checked, started] = await Promise.allSettled([checking, supervisor.start()]);
+  if (checked.status === "fulfilled" && started.status === "fulfilled") return supervisor;
+  // A start that was cut off may have made it anew.
+  await removeSocketFolder(socket);
+  throw checked.status === "rejected" ? checked.reason : (started as PromiseRejectedResult).reason;
 }
 
 /** How long to wait before the `attempt`th restart (the first is 1). */
@@ -196,6 +205,7 @@ class Supervisor implements Litestream {
       log,
     });
     this.#process = started;
+    this.#options.onSpawned?.();
     // A stop that came before there was a process to end.
     if (this.#stopping.signal.aborted) started.kill("SIGKILL");
     try {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { DirectoryStore } from "../../app/storage/directory-store.ts";
 import { openHostStorage, type HostStorage } from "../../app/storage/host-storage.ts";
 import { superviseLitestream, type Litestream } from "../../app/storage/litestream.ts";
-import { collectLog, litestreamBinary } from "../support/litestream.ts";
+import { collectLog, litestreamBinary, until } from "../support/litestream.ts";
 import { fenceNow } from "../support/storage.ts";
 
 let folder: string;
@@ -56,6 +56,19 @@ test("a host that ends before it has served anybody leaves no Litestream, no liv
   expect(await hostStates()).toEqual(["fenced"]);
   const again = await open();
   await again.giveUp();
+});
+
+test("the store is asked, and who opened is told, while Litestream is still starting", async () => {
+  const told = Promise.withResolvers<void>();
+  const superviseSlowly: typeof supervise = async (options) => {
+    options.onSpawned?.();
+    await told.promise;
+    await until("the host's record is there", async () => (await hostStates()).includes("live"));
+    return supervise(options);
+  };
+  const storage = await open({ supervise: superviseSlowly, onWaiting: told.resolve });
+  expect(storage.litestream.state.kind).toBe("up");
+  await storage.giveUp();
 });
 
 test("a host whose Litestream does not start leaves no live record", async () => {

@@ -126,14 +126,25 @@ test("AWS_CA_BUNDLE does not reach Litestream, other variables do", { timeout },
   expect(variables).not.toContain("AWS_CA_BUNDLE");
 });
 
-test("a Litestream that is too old is refused", { timeout }, async () => {
-  const binary = workspace.path("old-litestream");
-  await writeFile(binary, "#!/bin/sh\necho 0.5.7\n");
-  await chmod(binary, 0o755);
-  const options = { binary, configPath: litestreamConfig, dataFolder: workspace.dataFolder };
-  const refused = superviseLitestream({ ...options, environment: process.env, log: workspace.log });
-  await expect(refused).rejects.toThrow(/0\.5\.7.*0\.5\.17 or newer is needed.*npm run setup/);
-});
+test.each([
+  ["that ends at once", "exit 1"],
+  ["that runs on without a socket", "exec sleep 60"],
+])(
+  "a Litestream that is too old is refused, also one %s, and nothing is left behind",
+  { timeout },
+  async (_how, replicate) => {
+    const binary = workspace.path("old-litestream");
+    const pidPath = workspace.path("old-litestream.pid");
+    const started = `echo $$ > ${pidPath}; ${replicate}`;
+    await writeFile(binary, `#!/bin/sh\ncase $1 in version) sleep 0.2; echo 0.5.7;; *) ${started};; esac\n`);
+    await chmod(binary, 0o755);
+    const options = { binary, configPath: litestreamConfig, dataFolder: workspace.dataFolder };
+    const refused = superviseLitestream({ ...options, environment: process.env, log: workspace.log });
+    await expect(refused).rejects.toThrow(/0\.5\.7.*0\.5\.17 or newer is needed.*npm run setup/);
+    expect(await isRunning(Number(await readFile(pidPath, "utf8")))).toBe(false);
+    await expect(stat(locateLitestreamSocket(workspace.dataFolder).folder)).rejects.toThrow("ENOENT");
+  },
+);
 
 test("a first start that fails says why, and leaves nothing behind", { timeout }, async () => {
   const refused = superviseLitestream({
