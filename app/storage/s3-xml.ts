@@ -1,5 +1,4 @@
-import { XMLParser } from "fast-xml-parser";
-import { z } from "zod";
+import { childText, readXml } from "./xml.ts";
 
 export interface ListingPage {
   readonly keys: readonly string[];
@@ -7,42 +6,30 @@ export interface ListingPage {
   readonly next: string | undefined;
 }
 
-const parser = new XMLParser({
-  // Keys may look like numbers and may begin with a space.
-  parseTagValue: false,
-  trimValues: false,
-  // Quotes may come as numbers (&#34;).
-  htmlEntities: true,
-  isArray: (_name, path) => path === "ListBucketResult.Contents",
-});
-
-const listing = z.object({
-  ListBucketResult: z.object({
-    IsTruncated: z.enum(["true", "false"]),
-    NextContinuationToken: z.string().min(1).optional(),
-    EncodingType: z.string().optional(),
-    Contents: z.array(z.object({ Key: z.string() })).default([]),
-  }),
-});
-
-const failure = z.object({ Error: z.object({ Code: z.string() }) });
-
 /** Reads an answer to ListObjectsV2. Throws if it is none, or ends in the middle without saying where it goes on. */
 export function readListingPage(xml: Buffer): ListingPage {
-  const { ListBucketResult: page } = listing.parse(parser.parse(xml.toString("utf8")));
-  if (page.IsTruncated === "true" && page.NextContinuationToken === undefined)
+  const page = readXml(xml.toString("utf8"));
+  const truncated = childText(page, "IsTruncated");
+  if (page.name !== "ListBucketResult" || (truncated !== "true" && truncated !== "false"))
+    throw new Error("it is no listing");
+  const next = truncated === "true" ? childText(page, "NextContinuationToken") : undefined;
+  if (truncated === "true" && (next === undefined || next === ""))
     throw new Error("a listing that is not complete names no next page");
-  const decode = page.EncodingType === "url" ? decodeKey : (key: string) => key;
-  return {
-    keys: page.Contents.map(({ Key }) => decode(Key)),
-    next: page.IsTruncated === "true" ? page.NextContinuationToken : undefined,
-  };
+  const decode = childText(page, "EncodingType") === "url" ? decodeKey : (key: string) => key;
+  const contents = page.children.filter(({ name }) => name === "Contents");
+  const keys = contents.map((object) => {
+    const key = childText(object, "Key");
+    if (key === undefined) throw new Error("it lists an object without a key");
+    return decode(key);
+  });
+  return { keys, next };
 }
 
 /** S3's own code for what went wrong, e.g. `NoSuchKey`; `undefined` if the answer does not come from S3. */
 export function readErrorCode(xml: Buffer): string | undefined {
   try {
-    return failure.parse(parser.parse(xml.toString("utf8"))).Error.Code;
+    const answer = readXml(xml.toString("utf8"));
+    return answer.name === "Error" ? childText(answer, "Code") : undefined;
   } catch {
     return undefined;
   }
