@@ -29,9 +29,9 @@ RUN install --directory --owner=node --group=node /holdfast/compiled
 ENV NODE_ENV=production HOLDFAST_DATA=/data HOLDFAST_LITESTREAM=/usr/local/bin/litestream PORT=8080
 ENV NODE_COMPILE_CACHE=/holdfast/compiled
 USER node
-# A worker starts, finds nothing to do and ends: so that a fresh Machine finds its modules compiled, which halves its start.
+# A worker starts, loads what it loads later, finds nothing to do and ends: so that a fresh Machine finds its modules compiled, which halves its start.
 # They are for this user and this kind of processor; on another one Node compiles them anew.
-RUN HOLDFAST_STORE=file:/tmp/store HOLDFAST_DATA=/tmp/data HOLDFAST_EXIT_IDLE=1s \
+RUN HOLDFAST_STORE=file:/tmp/store HOLDFAST_DATA=/tmp/data HOLDFAST_EXIT_IDLE=4s \
   HOLDFAST_TOKEN_SECRET="$(head -c 32 /dev/urandom | base64)" HOLDFAST_MASTER_KEY="$(head -c 32 /dev/urandom | base64)" \
   node app/main.ts \
   && rm -rf /tmp/store /tmp/data

@@ -4,13 +4,13 @@ import { configureRefund } from "./agents/refund/settings.ts";
 import type { Config } from "./config.ts";
 import type { Agent } from "./engine/agent.ts";
 import { loadAgents } from "./host/agents.ts";
-import { registerHostMetrics } from "./host/host-metrics.ts";
 import { standstillLimitMs, Watchdog } from "./host/watchdog.ts";
 import { WorkerHost } from "./host/worker-host.ts";
 import { createApp } from "./http/app.ts";
 import { Forwarder } from "./http/forward.ts";
 import { LostHolders } from "./http/lost-holders.ts";
-import { createMetrics } from "./http/metrics.ts";
+import { LaterMetrics } from "./http/later-metrics.ts";
+import type { RequestMetrics } from "./http/metrics.ts";
 import { serveApp } from "./http/server.ts";
 import { routes } from "./routes.ts";
 import { FolderFiles } from "./storage/folder-files.ts";
@@ -24,6 +24,8 @@ import { connectTenant } from "./storage/tenant-file.ts";
 
 const restoreWithinMs = 10 * 60_000;
 const housekeepingMs = 5_000;
+/** What counts is a seventh of all modules, and no answer needs it. */
+const metricsAfterMs = 1_000;
 /** Requests that wait when the server closes get so long to be answered. */
 const httpGraceMs = 2_000;
 
@@ -128,9 +130,7 @@ async function serve(
     void pruning.look();
     void sweep.look();
   }, housekeepingMs);
-  const metrics = createMetrics();
-  metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
-  registerHostMetrics(host, metrics.registry);
+  const metrics = new LaterMetrics(() => loadMetrics(host), { afterMs: metricsAfterMs });
   const { routing, tokenSecrets } = config;
   const forwarder = new Forwarder(new LostHolders(host));
   const app = createApp({ host, routing, tokenSecrets, metrics, log, routes, forwarder });
@@ -149,4 +149,15 @@ async function serve(
       await watchdog.stop();
     },
   };
+}
+
+async function loadMetrics(host: WorkerHost): Promise<RequestMetrics> {
+  const [{ createMetrics }, { registerHostMetrics }] = await Promise.all([
+    import("./http/metrics.ts"),
+    import("./host/host-metrics.ts"),
+  ]);
+  const metrics = createMetrics();
+  metrics.readReplicationLag(() => host.replicationLagMs() / 1_000);
+  registerHostMetrics(host, metrics.registry);
+  return metrics;
 }

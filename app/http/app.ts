@@ -10,7 +10,7 @@ import { Forwarder } from "./forward.ts";
 import { healthRoutes } from "./health.ts";
 import { LostHolders } from "./lost-holders.ts";
 import { Markers } from "./marker.ts";
-import type { Metrics } from "./metrics.ts";
+import type { RequestMetrics } from "./metrics.ts";
 import { observe } from "./observe.ts";
 import { createPlace } from "./place.ts";
 import { HttpProblem, problemOf, problemResponse } from "./problems.ts";
@@ -30,7 +30,7 @@ export interface AppParts {
   readonly routing: Routing;
   /** Any of them may have signed a token. */
   readonly tokenSecrets: readonly string[];
-  readonly metrics: Metrics;
+  readonly metrics: RequestMetrics;
   readonly log: Logger;
   /** The user's own, at `/app`. */
   readonly routes?: Hono<AppEnv>;

@@ -1,13 +1,23 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
-export interface Metrics {
+/** What those who serve requests count, and what a scrape gets. */
+export interface RequestMetrics {
+  /** From a request's headers to its answer, in seconds. */
+  answered(
+    request: { readonly method: string; readonly route: string },
+    status: number,
+    seconds: number,
+  ): void;
+  /** A request was sent on. */
+  forwarded(outcome: string): void;
+  scrape(): Promise<{ readonly text: string; readonly contentType: string }>;
+}
+
+export interface Metrics extends RequestMetrics {
   /** Others register here too; `/metrics` shows it in the order of registration. */
   readonly registry: Registry;
   /** `read` gives the seconds since the oldest write that is not durable yet was committed, 0 if there is none. */
   readReplicationLag(read: () => number): void;
-  readonly httpRequests: Counter<"method" | "route" | "status">;
-  readonly httpDuration: Histogram<"method" | "route">;
-  readonly forwardedRequests: Counter<"outcome">;
 }
 
 /** The replication lag comes first: it is what an operator must see before anything else. */
@@ -46,8 +56,11 @@ export function createMetrics(): Metrics {
     readReplicationLag(read) {
       replicationLagSeconds = read;
     },
-    httpRequests,
-    httpDuration,
-    forwardedRequests,
+    answered(request, status, seconds) {
+      httpRequests.inc({ ...request, status: String(status) });
+      httpDuration.observe({ ...request }, seconds);
+    },
+    forwarded: (outcome) => forwardedRequests.inc({ outcome }),
+    scrape: async () => ({ text: await registry.metrics(), contentType: registry.contentType }),
   };
 }

@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
 import type { Logger } from "pino";
-import type { Metrics } from "./metrics.ts";
+import type { RequestMetrics } from "./metrics.ts";
 import { hostHeader, viaHeader } from "./arrival.ts";
 import type { HttpEnv } from "./request-context.ts";
 
 export interface ObserveParts {
   readonly hostId: string;
-  readonly metrics: Metrics;
+  readonly metrics: RequestMetrics;
   readonly log: Logger;
 }
 
@@ -29,9 +29,8 @@ export function observe({ hostId, metrics, log }: ObserveParts): MiddlewareHandl
     headers.set("cache-control", "no-store");
 
     const seconds = (performance.now() - startedAt) / 1000;
-    const labels = { method: knownMethods.has(method) ? method : "other", route: routeOf(c) };
-    metrics.httpRequests.inc({ ...labels, status: String(status) });
-    metrics.httpDuration.observe(labels, seconds);
+    const request = { method: knownMethods.has(method) ? method : "other", route: routeOf(c) };
+    metrics.answered(request, status, seconds);
     log.debug({ requestId, method, path, status, ms: Math.round(seconds * 1000) }, "answered");
   };
 }

@@ -13,7 +13,7 @@ import {
 import type { Forwarder, Outcome } from "./forward.ts";
 import { forwardedRequest } from "./forwarded-request.ts";
 import type { Errand, Markers } from "./marker.ts";
-import type { Metrics } from "./metrics.ts";
+import type { RequestMetrics } from "./metrics.ts";
 import { HttpProblem, problemResponse } from "./problems.ts";
 import type { HttpEnv } from "./request-context.ts";
 
@@ -31,7 +31,7 @@ export interface RouterParts {
   readonly routing: Routing;
   readonly markers: Markers;
   readonly forwarder: Pick<Forwarder, "send" | "stopped">;
-  readonly metrics: Pick<Metrics, "forwardedRequests">;
+  readonly metrics: Pick<RequestMetrics, "forwarded">;
   readonly bounds?: SearchBounds | undefined;
 }
 
@@ -172,7 +172,7 @@ export class Router {
   }
 
   #count(outcome: Outcome["kind"] | "replayed"): void {
-    this.#parts.metrics.forwardedRequests.inc({ outcome });
+    this.#parts.metrics.forwarded(outcome);
   }
 }
 

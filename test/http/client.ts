@@ -61,6 +61,27 @@ export async function createClient(
   };
 }
 
+/** How many requests were sent on, by what became of them. */
+export async function forwardedOutcomes(metrics: Metrics): Promise<Readonly<Record<string, number>>> {
+  return await counted(metrics, { name: "holdfast_forwarded_requests_total", by: "outcome" });
+}
+
+/** How many requests were answered, by their status. */
+export async function answeredStatuses(metrics: Metrics): Promise<Readonly<Record<string, number>>> {
+  return await counted(metrics, { name: "holdfast_http_requests_total", by: "status" });
+}
+
+async function counted(
+  { registry }: Metrics,
+  { name, by }: { readonly name: string; readonly by: string },
+): Promise<Readonly<Record<string, number>>> {
+  const counts: Record<string, number> = {};
+  const metric = await registry.getSingleMetric(name)?.get();
+  for (const { labels, value } of metric?.values ?? [])
+    counts[String(labels[by])] = (counts[String(labels[by])] ?? 0) + value;
+  return counts;
+}
+
 /** The header of a token that holds for a minute. */
 export async function bearer(claims: { tenant?: string; scope: string }): Promise<{ authorization: string }> {
   const token = await signToken({ ...claims, sub: "test", expiresIn: "1m" }, secret);

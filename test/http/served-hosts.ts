@@ -4,7 +4,7 @@ import { createMetrics, type Metrics } from "../../app/http/metrics.ts";
 import { serveApp } from "../../app/http/server.ts";
 import { ElsewhereError, type Holder } from "../../app/storage/errors.ts";
 import { FakeHost } from "../fakes/host.ts";
-import { bearer, secret } from "./client.ts";
+import { bearer, forwardedOutcomes, secret } from "./client.ts";
 import { holderAt, serveHolder, type HolderServer } from "./holder-server.ts";
 
 /** A host that serves, and what it counts. */
@@ -77,9 +77,8 @@ export function start(extra: Record<string, string> = {}): RequestInit {
   return { method: "POST", body: JSON.stringify({ input: 1 }), headers: extra };
 }
 
-export async function outcomes(served: Served): Promise<Record<string, number>> {
-  const { values } = await served.metrics.forwardedRequests.get();
-  return Object.fromEntries(values.map(({ labels, value }) => [labels.outcome, value]));
+export async function outcomes({ metrics }: Served): Promise<Readonly<Record<string, number>>> {
+  return await forwardedOutcomes(metrics);
 }
 
 export async function problem(answer: Response): Promise<{ code: string; detail: string }> {
