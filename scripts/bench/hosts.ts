@@ -1,9 +1,8 @@
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { startVersityGw, type VersityGw } from "../support/versitygw.ts";
 import type { Figure, Part, Size } from "./figure.ts";
-import { processorSeconds } from "./processor-time.ts";
+import { sharesOfThreads, untilQuiet } from "./processor-time.ts";
 import { median, percentile } from "./statistics.ts";
 import { accessTo, putAndGetMs, type StoreAccess } from "./store-floor.ts";
 import { startStoreProxy } from "./store-proxy.ts";
@@ -14,9 +13,11 @@ import { startBenchWorker, type BenchWorker } from "./worker-place.ts";
 const delayMs = 30;
 const clients = 16;
 const parkWithinMs = 120_000;
+const quietWithinMs = 60_000;
 const sizes = {
-  full: { tenants: 10_000, active: 100, warmUp: 2_000, restMs: 10_000, first: 50 },
-  tiny: { tenants: 12, active: 4, warmUp: 6, restMs: 200, first: 3 },
+  // A minute at rest, since once a minute the host looks at all wakes.
+  full: { tenants: 10_000, active: 100, warmUp: 2_000, quietMs: 5_000, restMs: 60_000, first: 50 },
+  tiny: { tenants: 12, active: 4, warmUp: 6, quietMs: 100, restMs: 200, first: 3 },
 } as const;
 
 const collecting = pathToFileURL(join(import.meta.dirname, "collect-on-signal.ts")).href;
@@ -49,7 +50,7 @@ async function measureHosts(size: Size): Promise<readonly Figure[]> {
 
 /** So many as may be open stay so, the least recently used of them makes room for the next one. */
 async function measureMany(size: Size, store: VersityGw): Promise<readonly Figure[]> {
-  const { tenants, active, warmUp, restMs } = sizes[size];
+  const { tenants, active, warmUp, quietMs, restMs } = sizes[size];
   const worker = await startBenchWorker(accessTo(store, store.endpoint, "many"), {
     environment: {
       HOLDFAST_MAX_OPEN: String(active),
@@ -71,6 +72,7 @@ async function measureMany(size: Size, store: VersityGw): Promise<readonly Figur
     const after = await collectedMemory(worker);
     const each = (of: (memory: typeof before) => number): number =>
       (of(after) - of(before)) / (tenants - warmUp);
+    await untilQuiet(worker.pids.worker, { stretchMs: quietMs, withinMs: quietWithinMs });
     const rest = await processorsAtRest(worker, restMs);
     const parked = tenants - active;
     const whole = `${parked.toLocaleString("en-US")} parked, ${active} open`;
@@ -102,7 +104,7 @@ async function measureMany(size: Size, store: VersityGw): Promise<readonly Figur
         unit: "% of one",
         floor: null,
         aim: "< 1 %",
-        note: `Litestream ${(rest.litestream * 100).toFixed(1)} % for the ${active} open ones`,
+        note: `over ${restMs / 1_000} s, when it had become quiet: ${rest.threads}; Litestream ${(rest.litestream * 100).toFixed(1)} % for the ${active} open ones`,
       },
     ];
   } finally {
@@ -174,16 +176,15 @@ function nameOf(n: number): string {
 async function processorsAtRest(
   { pids }: BenchWorker,
   forMs: number,
-): Promise<{ readonly worker: number; readonly litestream: number }> {
-  const used = (): readonly number[] =>
-    [pids.worker, pids.litestream].map((pid) => (pid === undefined ? 0 : processorSeconds(pid)));
-  const before = used();
-  await sleep(forMs);
-  const after = used();
-  const [worker = 0, litestream = 0] = after.map(
-    (seconds, i) => (seconds - (before[i] ?? 0)) / (forMs / 1_000),
-  );
-  return { worker, litestream };
+): Promise<{ readonly worker: number; readonly litestream: number; readonly threads: string }> {
+  const ofLitestream = pids.litestream === undefined ? new Map() : sharesOfThreads(pids.litestream, forMs);
+  const [worker, litestream] = await Promise.all([sharesOfThreads(pids.worker, forMs), ofLitestream]);
+  const told = [...worker].map(([name, share]) => `${name} ${(share * 100).toFixed(2)} %`);
+  return { worker: sum(worker.values()), litestream: sum(litestream.values()), threads: told.join(", ") };
+}
+
+function sum(shares: Iterable<number>): number {
+  return [...shares].reduce((total, share) => total + share, 0);
 }
 
 /** What the floor is made of: the least that must be known of a tenant to go on without asking the store. */
