@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { checkLitestream } from "./litestream-binary.ts";
+import { checkLitestream, requireNewEnough } from "./litestream-binary.ts";
 import { connectLitestream, type LitestreamControl } from "./litestream-control.ts";
 import type { Logger } from "./litestream-log.ts";
 import { endOrphan, socketVariable } from "./litestream-orphan.ts";
@@ -44,6 +44,8 @@ export interface LitestreamOptions {
 }
 
 const upWithinMs = 15_000;
+/** Versions without a control socket never answer. */
+const silentAfterMs = 1_000;
 const endsWithinMs = 5_000;
 /** One that lived for so long is restarted without memory of earlier deaths. */
 const steadyAfterMs = 10_000;
@@ -57,16 +59,8 @@ export async function superviseLitestream(options: LitestreamOptions): Promise<L
   await makeSocketFolder(socket);
   await endOrphan({ ...options, socket });
   const supervisor = new Supervisor(options, socket);
-  // Beside the start: one that is too old has no file yet that it could do harm to.
-  const checking = checkLitestream(options.binary).catch(async (error: unknown) => {
-    await supervisor.stop();
-    throw error;
-  });
-  const [checked, started] = await Promise.allSettled([checking, supervisor.start()]);
-  if (checked.status === "fulfilled" && started.status === "fulfilled") return supervisor;
-  // A start that was cut off may have made it anew.
-  await removeSocketFolder(socket);
-  throw checked.status === "rejected" ? checked.reason : (started as PromiseRejectedResult).reason;
+  await supervisor.start();
+  return supervisor;
 }
 
 /** How long to wait before the `attempt`th restart (the first is 1). */
@@ -222,19 +216,23 @@ class Supervisor implements Litestream {
     return started;
   }
 
+  /** What is not the right Litestream shows by its answer; only where there is none is the binary asked, by a process. */
   async #answers(started: LitestreamProcess): Promise<void> {
+    const { binary } = this.#options;
     let end: string | undefined;
     void started.ended.then((reason) => (end = reason));
-    const deadline = performance.now() + upWithinMs;
-    for (;;) {
+    const startedAt = performance.now();
+    for (let asked = false; ;) {
       // A Litestream that cannot open its socket runs on without one.
-      const pid = await this.control.info().then(
-        (info) => info.pid,
-        () => undefined,
-      );
+      const info = await this.control.info().catch(() => undefined);
+      const waitedMs = performance.now() - startedAt;
+      if (!asked && (end !== undefined || waitedMs > silentAfterMs)) {
+        asked = true;
+        await checkLitestream(binary);
+      }
       if (end !== undefined) throw new Error(`Litestream cannot be started: ${end}`);
-      if (pid === started.pid) return;
-      if (performance.now() > deadline) {
+      if (info !== undefined && info.pid === started.pid) return requireNewEnough(binary, info.version);
+      if (waitedMs > upWithinMs) {
         throw new Error(
           `Litestream did not answer on "${this.#socket.socketPath}" within ${upWithinMs} ms of its start.`,
         );

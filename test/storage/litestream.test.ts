@@ -2,6 +2,7 @@ import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { locateLitestreamSocket } from "../../app/storage/litestream-socket.ts";
+import { requireNewEnough } from "../../app/storage/litestream-binary.ts";
 import { restartDelayMs, superviseLitestream } from "../../app/storage/litestream.ts";
 import { restoreReplica } from "../../app/storage/litestream-restore.ts";
 import {
@@ -145,6 +146,14 @@ test.each([
     await expect(stat(locateLitestreamSocket(workspace.dataFolder).folder)).rejects.toThrow("ENOENT");
   },
 );
+
+test("versions are compared as numbers", () => {
+  for (const told of ["0.5.17\n", "v0.5.18", "0.6.0", "0.10.2", "1.0.0", "litestream 0.5.100 (abc)"])
+    expect(() => requireNewEnough("litestream", told), told).not.toThrow();
+  for (const told of ["0.5.16", "0.5.7", "0.4.99", "v0.3.13"])
+    expect(() => requireNewEnough("litestream", told), told).toThrow("0.5.17 or newer is needed");
+  expect(() => requireNewEnough("litestream", "(devel)")).toThrow("does not say which Litestream it is");
+});
 
 test("a first start that fails says why, and leaves nothing behind", { timeout }, async () => {
   const refused = superviseLitestream({
