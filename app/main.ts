@@ -40,7 +40,11 @@ async function main(): Promise<void> {
   const storage = openStorage({ config, log, environment, onWaiting: waiting.resolve });
   // Litestream starts, and the store is asked, while what serves is loaded; whoever awaits it learns of its failure.
   await Promise.race([waiting.promise, storage.catch(() => {})]);
-  const startWorker = await loadWorker();
+  const startWorker = await loadWorker().catch(async (error: unknown) => {
+    // A mistake in app/routes.ts, say: no record stays behind that says this host lives.
+    await storage.then(({ giveUp }) => giveUp()).catch(() => {});
+    throw error;
+  });
   const onIdle = (): void => {
     if (!stopping) drain({ idleMs: config.exitIdleMs });
   };
