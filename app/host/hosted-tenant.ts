@@ -1,3 +1,4 @@
+import { uuidv7 } from "uuidv7";
 import type { HoldfastDb } from "../../db/connect.ts";
 import type { Agent } from "../engine/agent.ts";
 import { systemClock, type Clock } from "../engine/clock.ts";
@@ -8,7 +9,6 @@ import type { EngineLog } from "../engine/log.ts";
 import { NotDurableError, StorageError } from "../storage/errors.ts";
 import { SqliteJournal } from "../storage/journal.ts";
 import type { OpenTenant, StoragePorts } from "../storage/open-tenant.ts";
-import { orderedId } from "../storage/ordered-id.ts";
 import { parkTenant, type ParkedTenant } from "../storage/park.ts";
 import { RecordChangedError } from "../storage/records.ts";
 import { VoidRegistrationError } from "../storage/replica.ts";
@@ -72,7 +72,7 @@ export class HostedTenant implements Tenant {
       log: options.log,
       tenantId: file.id,
       durability: options.durability,
-      newId: () => orderedId(),
+      newId: () => uuidv7(),
       random: Math.random,
       guard: options.guard?.(file.id) ?? noGuard,
       maxLive: maxLiveRuns,

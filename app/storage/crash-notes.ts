@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { uuidv7 } from "uuidv7";
 import * as z from "zod";
 import { errorCode } from "./error-code.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { orderedId } from "./ordered-id.ts";
 
 /**
  * What is known of a crash. It lies in the store in clear, so it holds no error's message, which may tell what the run
@@ -49,7 +49,7 @@ export class CrashNotes {
 
   /** Writes the local note before it returns its promise. Rejects if the store does not take the other one. */
   async leave(run: { readonly id: string; readonly seq: number }, report: CrashReport): Promise<void> {
-    const name = `${run.id}/${orderedId()}-${run.seq}`;
+    const name = `${run.id}/${uuidv7()}-${run.seq}`;
     const body = JSON.stringify(report);
     const kept = this.#keep(run.id, name, body);
     await this.#store.put(`${this.#prefix}${name}`, body);

@@ -1,9 +1,9 @@
 /** Started by parked.ts with --expose-gc: makes as many runs as its argument says, parks them, and prints what they cost. */
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "libsql";
+import { uuidv7 } from "uuidv7";
 import * as z from "zod";
 import { defineAgent } from "../../app/engine/agent.ts";
-import { orderedId } from "../../app/storage/ordered-id.ts";
 import { profiled } from "./profile.ts";
 import { medianOfRounds } from "./rounds.ts";
 import { makeTenantFile, openTenant, type TenantFile } from "./tenant.ts";
@@ -92,7 +92,7 @@ function bytesOfEntries(): number {
   const before = process.memoryUsage().heapUsed;
   const entries = Array.from({ length: runs }, () => ({
     at: Date.now() + Math.random(),
-    runId: orderedId(),
+    runId: uuidv7(),
     agent: "sleeper",
   }));
   collect();

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "libsql";
-import { orderedId } from "../../app/storage/ordered-id.ts";
+import { uuidv7 } from "uuidv7";
 import { connect } from "../../db/connect.ts";
 import { migrate } from "../../db/migrate.ts";
 
@@ -36,7 +36,7 @@ export async function makeRawFile(): Promise<RawFile> {
     "SELECT * FROM history WHERE (run_id, seq) > (?, ?) ORDER BY run_id, seq LIMIT ?",
   );
   const data = randomBytes(sealedBytes);
-  let runId = orderedId();
+  let runId = uuidv7();
   let written = 0;
   return {
     insert(rows, batch) {
@@ -45,7 +45,7 @@ export async function makeRawFile(): Promise<RawFile> {
         const begunAt = performance.now();
         database.exec("BEGIN IMMEDIATE");
         for (let i = 0; i < batch; i += 1) {
-          if (written % rowsPerRun === 0) runId = orderedId();
+          if (written % rowsPerRun === 0) runId = uuidv7();
           written += 1;
           insertRow.run([runId, written, "step.completed", "", "s", 0, 1, Date.now(), "1", data]);
         }

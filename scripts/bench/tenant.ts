@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { uuidv7 } from "uuidv7";
 import { isAgent } from "../../app/engine/agent.ts";
 import { systemClock } from "../../app/engine/clock.ts";
 import { Engine } from "../../app/engine/engine.ts";
 import { sealingCodec } from "../../app/storage/codec.ts";
 import { SqliteJournal } from "../../app/storage/journal.ts";
-import { orderedId } from "../../app/storage/ordered-id.ts";
 import { connect, type Connection } from "../../db/connect.ts";
 import { migrate } from "../../db/migrate.ts";
 
@@ -49,7 +49,7 @@ export async function openTenant(file: TenantFile, agents: readonly unknown[]): 
     log: { info: () => {}, warn: () => {}, error: console.error },
     tenantId: "bench",
     durability: "local",
-    newId: () => orderedId(),
+    newId: () => uuidv7(),
     random: Math.random,
     maxLive,
     onTrouble: console.error,

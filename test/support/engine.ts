@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { uuidv7 } from "uuidv7";
 import { onTestFinished } from "vitest";
 import type { Agent } from "../../app/engine/agent.ts";
 import { Engine } from "../../app/engine/engine.ts";
@@ -9,7 +10,6 @@ import { hasEnded, type Durability, type HistoryEvent } from "../../app/engine/j
 import type { Journal, ListedRun } from "../../app/engine/journal.ts";
 import { sealingCodec, type Codec } from "../../app/storage/codec.ts";
 import { SqliteJournal } from "../../app/storage/journal.ts";
-import { orderedId } from "../../app/storage/ordered-id.ts";
 import { connect, type Connection } from "../../db/connect.ts";
 import { migrate } from "../../db/migrate.ts";
 import { MortalClock, SetClock } from "../fakes/clock.ts";
@@ -217,7 +217,7 @@ export class TestEngine {
       log: { info: log("info"), warn: log("warn"), error: log("error") },
       tenantId: "acme",
       durability: this.#options.durability ?? "replicated",
-      newId: () => orderedId(),
+      newId: () => uuidv7(),
       random: Math.random,
       maxLive: this.#options.maxLive ?? 1_000,
       onTrouble: (error) => this.troubles.push(error),
