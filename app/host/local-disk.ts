@@ -6,17 +6,12 @@ import { localBytes, localTenants } from "../storage/data-folder.ts";
  */
 export type Eviction = "deleted" | "in-use" | "kept";
 
-export interface OpenFile {
-  readonly tenantId: string;
-  /** Bytes of the database and its WAL. */
-  readonly bytes: () => Promise<number>;
-}
-
 export interface LocalDiskOptions {
   readonly dataFolder: string;
   /** Bytes that all files of tenants may take here. */
   readonly maxBytes: number;
-  readonly openFiles: () => readonly OpenFile[];
+  /** By tenant: how to learn the bytes of the database and its WAL. */
+  readonly openFiles: () => ReadonlyMap<string, () => Promise<number>>;
   /** Whether the store takes writes, as far as is known: without it, a parked tenant would lose its place for nothing. */
   readonly isStoreUp: () => boolean;
   /** Gives a tenant away if it is parked, and deletes its file. */
@@ -39,12 +34,12 @@ interface Holding {
  */
 export class LocalDisk {
   readonly #options: LocalDiskOptions;
-  /** Of every tenant that has a folder here, the one whose use has changed longest ago first. */
+  /** Of every tenant that has a folder here. */
   readonly #holdings = new Map<string, Holding>();
   readonly #released = new Set<string>();
   readonly #parked = new Set<string>();
   /** The open tenants whose other files are to be counted next. */
-  #uncounted: OpenFile[] = [];
+  #uncounted: string[] = [];
   #bytes = 0;
   #evictions = 0;
   #evicting: string | null = null;
@@ -97,12 +92,24 @@ export class LocalDisk {
     if (this.#holdings.get(tenantId)?.use === "in-use") await this.closed(tenantId, "released");
   }
 
+  /** Another host has the tenant: what could not be deleted here for what the store lacks may have lost its worth by that. */
+  elsewhere(tenantId: string): void {
+    const holding = this.#holdings.get(tenantId);
+    if (holding?.use !== "kept") return;
+    this.#hold(tenantId, { ...holding, use: "released" });
+    void this.keep();
+  }
+
   /** Counts what is open, as that grows, and deletes what is over the bound. */
   async look(): Promise<void> {
     const files = this.#options.openFiles();
-    await Promise.all(files.map(async (file) => this.#grow(file.tenantId, { bytes: await file.bytes() })));
-    if (this.#uncounted.length === 0) this.#uncounted = [...files];
-    for (const { tenantId, bytes } of this.#uncounted.splice(0, countedPerLook)) {
+    await Promise.all(
+      [...files].map(async ([tenantId, bytes]) => this.#grow(tenantId, { bytes: await bytes() })),
+    );
+    if (this.#uncounted.length === 0) this.#uncounted = [...files.keys()];
+    for (const tenantId of this.#uncounted.splice(0, countedPerLook)) {
+      const bytes = files.get(tenantId);
+      if (bytes === undefined) continue;
       const all = await localBytes(this.#options.dataFolder, tenantId);
       this.#grow(tenantId, { besides: Math.max(0, all - (await bytes())) });
     }

@@ -28,6 +28,7 @@ export class ParkedTenants {
   /** In the order in which they were parked, so that those who are to go come first. */
   readonly #entries = new Map<string, Entry>();
   #releasing = 0;
+  #ended = false;
 
   constructor(options: ParkedTenantsOptions) {
     this.#options = options;
@@ -60,7 +61,7 @@ export class ParkedTenants {
 
   /** Gives away those whose time has come, and those beyond the bound. */
   keepHouse(now: number): void {
-    while (this.#releasing < releasesAtOnce.always && this.#options.isStoreUp()) {
+    while (!this.#ended && this.#releasing < releasesAtOnce.always && this.#options.isStoreUp()) {
       const [first] = this.#entries;
       if (first === undefined) return;
       const [tenantId, { since }] = first;
@@ -76,12 +77,18 @@ export class ParkedTenants {
     }
   }
 
+  /** Begins with no more releases. */
+  stop(): void {
+    this.#ended = true;
+  }
+
   /**
    * Gives them away, for good, those first that are most likely to be wanted; until it is `late`. What is left, or not taken by
    * the store, keeps its claim: all of it is in the store, its wake stands, and whoever wants it next claims it, once this host
    * is known to be over.
    */
   async end(late: AbortSignal): Promise<void> {
+    this.stop();
     const newestFirst = [...this.#entries.keys()].toReversed();
     await sideBySide(newestFirst, releasesAtOnce.draining, async (tenantId) => {
       if (!late.aborted) await this.#options.slotOf(tenantId).end(0);

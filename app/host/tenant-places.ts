@@ -17,7 +17,7 @@ const diskEveryMs = 10_000;
 
 export interface TenantPlacesOptions extends Omit<
   SlotOptions,
-  "openings" | "onUnused" | "onOpened" | "onParked" | "onReleased" | "onWakesUnknown"
+  "openings" | "onUnused" | "onOpened" | "onElsewhere" | "onParked" | "onReleased" | "onWakesUnknown"
 > {
   /** A tenant that nobody has used for so long is parked. */
   readonly idleMs: number;
@@ -111,8 +111,8 @@ export class TenantPlaces {
       ...this.#options,
       openings: this.#openings,
       onUnused: () => this.#openings.length > 0 && this.#openings.admit(),
-      // Not before: where another host has the tenant, a file of it stays here, and may go.
       onOpened: () => this.#disk?.opened(tenantId),
+      onElsewhere: () => this.#disk?.elsewhere(tenantId),
       onParked: (parkedSlot, due) => {
         left("parked", due);
         this.#forgetParked(parkedSlot);
@@ -179,6 +179,7 @@ export class TenantPlaces {
   fence(why: StorageError): void {
     this.#ended = true;
     this.#openings.close(why);
+    this.#parked.stop();
     for (const slot of this.#slots.values()) slot.fence(why);
   }
 
@@ -219,7 +220,7 @@ export class TenantPlaces {
     return new LocalDisk({
       dataFolder: storage.dataFolder,
       maxBytes,
-      openFiles: () => this.open().map(({ id, file }) => ({ tenantId: id, bytes: () => sizeOf(file.path) })),
+      openFiles: () => new Map(this.open().map(({ id, file }) => [id, () => sizeOf(file.path)])),
       isStoreUp: () => this.#isStoreUp,
       evict: async (tenantId) => {
         const slot = this.slot(tenantId);

@@ -29,6 +29,8 @@ export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
   /** Told when the last one who used the tenant is done. */
   readonly onUnused: () => void;
   readonly onOpened: () => void;
+  /** Told when the tenant was not opened, as it is to be served elsewhere. */
+  readonly onElsewhere: () => void;
   /** Told of a tenant that was claimed, and may have wakes in the store that are not known here. */
   readonly onWakesUnknown: () => void;
   readonly onParked: (slot: TenantSlot, due: Due | null) => void;
@@ -276,6 +278,7 @@ export class TenantSlot {
         // What waits here is done there.
         this.#isWanted = false;
         this.#state = { kind: "closed" };
+        this.#options.onElsewhere();
         throw error;
       }
       const known = unavailable(this.tenantId, error);

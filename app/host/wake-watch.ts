@@ -1,7 +1,7 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { DrainingError, TenantUnavailableError } from "../storage/errors.ts";
-import { listPostponed, postpone, postponedAt, type Postponed } from "../storage/postponed.ts";
+import { listPostponed, postpone, wakesToServe, type Postponed } from "../storage/postponed.ts";
 import { sideBySide } from "../storage/side-by-side.ts";
 import { allWakes, type Wake } from "../storage/wakes.ts";
 import type { WakeCounts } from "./host.ts";
@@ -132,9 +132,9 @@ export class WakeWatch {
   async #wakeAllDue(): Promise<WakeCounts> {
     const now = Date.now();
     const { wakes, postponed } = await this.#list();
-    for (const wake of wakes) if (wake.at > now && wake.at <= now + scanEveryMs) this.expect(wake);
-    const waiting = postponedAt(postponed, now);
-    const due = wakes.filter(({ at, tenantId }) => at <= now && !waiting.has(tenantId));
+    const near = wakesToServe(wakes, postponed, { now, until: now + scanEveryMs });
+    for (const wake of near) if (wake.at > now) this.expect(wake);
+    const due = near.filter(({ at }) => at <= now);
     const tenants = new Set(due.map(({ tenantId }) => tenantId));
     const unserved = new Set<string>();
     await sideBySide(due, openAtOnce, async (wake) => {
@@ -144,9 +144,12 @@ export class WakeWatch {
   }
 
   async #list(): Promise<{ readonly wakes: readonly Wake[]; readonly postponed: readonly Postponed[] }> {
-    const { store, onSeen } = this.#options;
-    // Where it is not known what is postponed, nothing is.
-    const [wakes, postponed] = await Promise.all([allWakes(store), listPostponed(store).catch(() => [])]);
+    const { store, log, onSeen } = this.#options;
+    const listing = listPostponed(store).catch((error: unknown): readonly Postponed[] => {
+      log.warn({ err: error }, "it is not known which tenants' wakes are postponed: none is taken to be");
+      return [];
+    });
+    const [wakes, postponed] = await Promise.all([allWakes(store), listing]);
     onSeen(wakes, postponed);
     return { wakes, postponed };
   }
@@ -160,15 +163,17 @@ export class WakeWatch {
         { err: error, tenant: wake.tenantId },
         "a tenant that is due could not be opened",
       );
-      await this.#postpone(wake, error).catch(() => {});
+      await this.#postpone(wake, error).catch((failed: unknown) =>
+        this.#options.log.warn({ err: failed, tenant: wake.tenantId }, "its wakes could not be postponed"),
+      );
       return false;
     }
   }
 
-  /** What is damaged stays so until somebody mends it: a host that is started for it every minute does not. */
+  /** What does not mend itself stays so until somebody does: a host that is started for it every minute does not. */
   async #postpone({ tenantId }: Wake, error: unknown): Promise<void> {
     const { store, log, isStoreUp } = this.#options;
-    if (!(error instanceof TenantUnavailableError) || error.damage === null || !isStoreUp()) return;
+    if (!(error instanceof TenantUnavailableError) || !error.lasts || !isStoreUp()) return;
     const until = await postpone(store, tenantId, Date.now());
     const facts = { event: "wake.postponed", tenant: tenantId, until: new Date(until).toISOString() };
     log.warn(facts, "a damaged tenant is not opened for its wakes for a while");

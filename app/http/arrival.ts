@@ -44,8 +44,12 @@ export function arrivalOf(
   const failed = routing === "fly" ? headers.get("fly-replay-failed") : null;
   if (failed !== null) return { kind: "forwarded", failed: readFailedReplay(failed) };
   const source = routing === "fly" ? headers.get("fly-replay-src") : null;
-  const texts = [headers.get(forwardedHeader), source === null ? undefined : readReplayState(source)];
-  const markers = texts.flatMap((text) => (text == null ? [] : (readMarker(text) ?? [])));
+  const read = (text: string | null | undefined): Marker | undefined =>
+    text == null ? undefined : readMarker(text);
+  const sent = read(headers.get(forwardedHeader));
+  const replayed = source === null ? undefined : read(readReplayState(source));
+  // One that is meant for nobody in particular is Fly's proxy's to carry: who went around it has read it in the answer.
+  const markers = [sent?.to === null ? undefined : sent, replayed].filter((marker) => marker !== undefined);
   if (markers.length === 0) return { kind: "first" };
   const meant = markers.find(({ to }) => to !== null && to !== hostId)?.to;
   if (meant != null) return { kind: "misdirected", meant };

@@ -31,7 +31,7 @@ export type Outcome =
   | { readonly kind: "gone" }
   /** Nothing was done: as many requests as may be are under way to that host. */
   | { readonly kind: "crowded" }
-  /** It may have been done: the connection broke, the host was lost, or something else answered that is no host of ours. */
+  /** It may have been done: the connection broke, the host was lost, or what answered in the end is no host of ours. */
   | { readonly kind: "broken" | "lost" }
   /** Nobody waits for the answer any more. */
   | { readonly kind: "abandoned" };

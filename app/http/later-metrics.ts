@@ -15,7 +15,7 @@ export class LaterMetrics implements RequestMetrics {
 
   constructor(load: () => Promise<RequestMetrics>, { afterMs }: { readonly afterMs: number }) {
     this.#load = load;
-    // Who scrapes them is told of a failure.
+    // Who scrapes them is told of a failure, and has it tried again.
     setTimeout(() => void this.#get().catch(() => {}), afterMs).unref();
   }
 
@@ -37,11 +37,17 @@ export class LaterMetrics implements RequestMetrics {
   }
 
   #get(): Promise<RequestMetrics> {
-    this.#loading ??= this.#load().then((metrics) => {
-      this.#loaded = metrics;
-      for (const count of this.#missed.splice(0)) count(metrics);
-      return metrics;
-    });
+    this.#loading ??= this.#load().then(
+      (metrics) => {
+        this.#loaded = metrics;
+        for (const count of this.#missed.splice(0)) count(metrics);
+        return metrics;
+      },
+      (error: unknown) => {
+        this.#loading = null;
+        throw error;
+      },
+    );
     return this.#loading;
   }
 }

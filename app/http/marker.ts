@@ -20,7 +20,8 @@ export interface Marker {
  * Signs markers with the secrets of tokens, so that a client cannot make one up. With each of them, and one is enough: while
  * they are rotated two hosts may share only one, and whoever could accept a request's token then knows the marker too, so
  * that no request goes round between hosts that take each other for clients. Neither time nor path is signed: clocks of hosts
- * differ, a proxy between them may rewrite the path, and no client ever sees a marker that it could send again.
+ * differ, and a proxy between them may rewrite the path. No client sees a marker that names a host, and one that names none is
+ * believed only from Fly's proxy.
  */
 export class Markers {
   readonly #keys: readonly KeyObject[];

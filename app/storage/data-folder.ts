@@ -6,7 +6,7 @@ import * as z from "zod";
 
 /** What stands beside an epoch's file, about the file. */
 const epochNote = z.object({
-  /** The kernel's life in which the file was written: `synchronous=NORMAL` does not survive a power loss. */
+  /** The kernel's life in which the file was written: `synchronous=NORMAL` does not survive a power loss. Null: never to be used again. */
   bootId: z.string().nullable(),
   /** What the file was made from, as the epoch's mark says or would have said. */
   from: z.object({ epoch: z.number(), txid: z.number().nullable() }),
@@ -79,7 +79,7 @@ export async function unreleasedTenants(dataFolder: string): Promise<readonly st
   const tenants: string[] = [];
   for (const tenant of await tenantFolders(dataFolder)) {
     const newest = await newestLocalEpoch(dataFolder, tenant);
-    if (newest?.note.released === null && newest.note.parked !== true) tenants.push(tenant);
+    if (newest !== undefined && mayHoldMore(newest.note)) tenants.push(tenant);
   }
   return tenants;
 }
@@ -115,12 +115,12 @@ export async function removeOtherEpochs(dataFolder: string, tenantId: string, ke
 }
 
 /**
- * Deletes the tenant's file here if the store holds all of it. True if nothing of it is left. Only for a tenant that is
- * not open.
+ * Deletes the tenant's file here if the store holds all of it, or nobody will use it again. True if nothing of it is left.
+ * Only for a tenant that is not open.
  */
 export async function evictFile(dataFolder: string, tenantId: string): Promise<boolean> {
   const newest = await newestLocalEpoch(dataFolder, tenantId);
-  if (newest !== undefined && newest.note.released === null && newest.note.parked !== true) return false;
+  if (newest !== undefined && mayHoldMore(newest.note)) return false;
   for (const epoch of await localEpochs(dataFolder, tenantId)) {
     const folder = epochFolder(dataFolder, tenantId, epoch);
     // Without its note nobody takes what is left of it for a file, should this be cut off.
@@ -130,6 +130,11 @@ export async function evictFile(dataFolder: string, tenantId: string): Promise<b
   // What else lies there, such as notes of crashes, stays.
   await rmdir(join(dataFolder, tenantId)).catch(() => {});
   return true;
+}
+
+/** Whether the file may hold what the store does not, and may be used again. */
+function mayHoldMore({ bootId, released, parked }: EpochNote): boolean {
+  return bootId !== null && released === null && parked !== true;
 }
 
 /** Bytes that the tenant's files take here, with what Litestream keeps of them; what has two names counts once. */

@@ -30,6 +30,9 @@ export interface RestorePoint {
   readonly at: number;
 }
 
+/** What mends itself is worth another try sooner. */
+const lastingSeconds = 60;
+
 /** What of a tenant is damaged, so that trying again will not help until somebody does something. */
 export type Damage = "record" | "replica" | "file";
 
@@ -52,6 +55,11 @@ export class TenantUnavailableError extends StorageError {
     this.retryAfterSeconds = options?.retryAfterSeconds ?? 5;
     this.damage = options?.damage ?? null;
     this.restorePoint = options?.restorePoint ?? null;
+  }
+
+  /** Whether somebody has to do something before it can be served: its clients are told not to come again for a minute, either. */
+  get lasts(): boolean {
+    return this.damage !== null || this.retryAfterSeconds >= lastingSeconds;
   }
 
   withRestorePoint(restorePoint: RestorePoint): TenantUnavailableError {

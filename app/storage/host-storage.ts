@@ -64,6 +64,8 @@ export async function openHostStorage(options: HostStorageOptions): Promise<Host
   const { dataFolder } = config;
   const binary = locateLitestream(config.litestream ?? undefined, projectRoot);
   const unlock = await lockDataFolder(dataFolder);
+  const left = Promise.all([readBootId(), unreleasedTenants(dataFolder)]);
+  left.catch(() => {});
   const configPath = join(projectRoot, "litestream.yml");
   const spawned = Promise.withResolvers<void>();
   const onSpawned = spawned.resolve;
@@ -72,25 +74,26 @@ export async function openHostStorage(options: HostStorageOptions): Promise<Host
   await Promise.race([spawned.promise, starting.catch(() => {})]);
   const knowing = enterStore(options);
   options.onWaiting?.();
-  const [started, known] = await Promise.allSettled([starting, knowing]);
+  const [started, known, found] = await Promise.allSettled([starting, knowing, left]);
   const giveUp = async (): Promise<void> => {
     if (started.status === "fulfilled") await started.value.stop();
     if (known.status === "fulfilled") await known.value.hostRecord.retire();
     unlock();
   };
-  if (known.status === "rejected" || started.status === "rejected") {
+  if (known.status === "rejected" || started.status === "rejected" || found.status === "rejected") {
     await giveUp();
-    throw known.status === "rejected" ? known.reason : (started as PromiseRejectedResult).reason;
+    throw [known, started, found].find((one) => one.status === "rejected")?.reason;
   }
   const { store, hostRecord, onFenced } = known.value;
   const litestream = started.value;
+  const [bootId, leftBehind] = found.value;
   return {
     store,
     hostRecord,
     litestream,
     binary,
-    bootId: await readBootId(),
-    leftBehind: await unreleasedTenants(dataFolder),
+    bootId,
+    leftBehind,
     onFenced,
     giveUp,
   };

@@ -3,7 +3,8 @@ import { schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
 import { ColdReads } from "./cold-reads.ts";
-import { TenantUnavailableError } from "./errors.ts";
+import type { LocalEpoch } from "./data-folder.ts";
+import { ElsewhereError, TenantUnavailableError } from "./errors.ts";
 import { gather } from "./gather.ts";
 import type { OwnHostRecord } from "./host-record.ts";
 import type { Litestream } from "./litestream.ts";
@@ -104,6 +105,9 @@ export async function openTenant(
     schema: schemaVersion(),
     localEpoch,
     onClaiming: (before) => reads.begin(before, { localEpoch }),
+  }).catch(async (error: unknown) => {
+    await forsake(tenantId, local, error, ports);
+    throw error;
   });
   const record = new OwnedRecord(store, claim);
   const codecComing = reads.codec(claim.before);
@@ -123,6 +127,22 @@ export async function openTenant(
   const codec = await codecComing;
   const followsRelease = (claim.before?.host ?? null) === null;
   return await openFile({ tenantId, placed, record, codec, restoreMs, startedAt, followsRelease }, ports);
+}
+
+/**
+ * What was not shipped of this Machine's own file is no part of the tenant's history once another Machine has the tenant: the
+ * file is marked as never to be used again, so that it may be deleted. A file that was released may be used after all.
+ */
+async function forsake(
+  tenantId: string,
+  local: LocalEpoch | undefined,
+  error: unknown,
+  { files, hostRecord }: StoragePorts,
+): Promise<void> {
+  if (!(error instanceof ElsewhereError) || error.why !== "holder" || local === undefined) return;
+  if (error.holder?.machine === hostRecord.identity.machine || local.note.released !== null) return;
+  if (local.note.bootId !== null)
+    await files.writeNote(tenantId, local.epoch, { ...local.note, bootId: null }).catch(() => {});
 }
 
 async function openFile(

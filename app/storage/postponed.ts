@@ -1,5 +1,5 @@
 import type { ObjectStore } from "./object-store.ts";
-import { dueWakes, isTenantName, type Wake } from "./wakes.ts";
+import { isTenantName, type Wake } from "./wakes.ts";
 
 const prefix = "postponed/";
 const minuteMs = 60_000;
@@ -35,18 +35,21 @@ export async function listPostponed(store: ObjectStore, tenantId?: string): Prom
 }
 
 /** The tenants whose wakes are not to be served at `now`. */
-export function postponedAt(postponed: readonly Postponed[], now: number): ReadonlySet<string> {
-  const heeded = postponed.filter(({ until }) => now < until && until <= now + maxDelayMs + clockSlackMs);
+function postponedAt(postponed: readonly Postponed[], now: number): ReadonlySet<string> {
+  const heeded = postponed.filter(
+    ({ until }) => now < until && until <= now + maxDelayMs + minuteMs + clockSlackMs,
+  );
   return new Set(heeded.map(({ tenantId }) => tenantId));
 }
 
-/** The wakes that are due at `now`, without those that are postponed. */
-export async function wakesToServe(store: ObjectStore, now: number): Promise<readonly Wake[]> {
-  const due = await dueWakes(store, now);
-  if (due.length === 0) return due;
-  // Where it is not known what is postponed, nothing is.
-  const waiting = postponedAt(await listPostponed(store).catch(() => []), now);
-  return due.filter(({ tenantId }) => !waiting.has(tenantId));
+/** The wakes that are due at `until`, without those of tenants that are postponed at `now`. */
+export function wakesToServe(
+  wakes: readonly Wake[],
+  postponed: readonly Postponed[],
+  { now, until = now }: { readonly now: number; readonly until?: number },
+): readonly Wake[] {
+  const waiting = postponedAt(postponed, now);
+  return wakes.filter(({ at, tenantId }) => at <= until && !waiting.has(tenantId));
 }
 
 /**
@@ -59,7 +62,8 @@ export async function postpone(store: ObjectStore, tenantId: string, now: number
   if (last !== undefined && postponedAt([last], now).size > 0) return last.until;
   const goesOn = last !== undefined && last.until <= now && now - last.until < forgottenAfterMs;
   const since = Math.min(now, goesOn ? last.since : now);
-  const until = now + Math.min(Math.max(now - since, minuteMs), maxDelayMs);
+  const end = now + Math.min(Math.max(now - since, minuteMs), maxDelayMs);
+  const until = Math.ceil(end / minuteMs) * minuteMs;
   const key = `${prefix}${tenantId}/${minuteOf(since)}/${minuteOf(until)}`;
   await store.put(key, "");
   for (const old of known) if (old.key !== key) await store.delete(old.key);

@@ -8,7 +8,7 @@ export interface RoundPorts {
   readonly sync: () => Promise<{ readonly txid: number }>;
   /** Resolves when a read of this host's record, sent after the call, says that it is not fenced. */
   readonly proof: () => Promise<void>;
-  /** Tells the store that this epoch is the tenant's history now. Called once, between the first sync and the first pass. */
+  /** Tells the store that this epoch is the tenant's history now. Between the first sync and the first pass, and again only after it failed. */
   readonly mark: () => Promise<void>;
   /** Told of each round that has passed, before anything is acknowledged by it. If it throws, nothing is. */
   readonly passed: () => void;

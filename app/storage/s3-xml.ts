@@ -6,7 +6,7 @@ export interface ListingPage {
   readonly next: string | undefined;
 }
 
-/** Reads an answer to ListObjectsV2. Throws if it is none, or ends in the middle without saying where it goes on. */
+/** Reads an answer to ListObjectsV2. Throws if it is none, or ends in the middle without saying where it goes on; how deep one may be is bounded by the stack. */
 export function readListingPage(xml: Buffer): ListingPage {
   const page = rootOf(xml);
   const truncated = childText(page, "IsTruncated");

@@ -87,6 +87,9 @@ export class TenantWakes {
   /** To be called when the tenant is this host's in that epoch, before any wake is put or deleted. */
   begin(epoch: number): void {
     this.#epoch = epoch;
+    // Another host may have had the tenant since it was put, and have deleted it.
+    for (const key of this.#standing)
+      if (epochOf(key) !== epoch && this.#standing.delete(key)) this.#stale.add(key);
   }
 
   /** A wake of this tenant was seen in the store: it is deleted when it is over, but it may be gone already. */

@@ -1,6 +1,7 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { wakesToServe } from "../storage/postponed.ts";
+import { listPostponed, wakesToServe } from "../storage/postponed.ts";
+import { dueWakes } from "../storage/wakes.ts";
 import type { WakeAnswer } from "./wake-call.ts";
 
 export interface WakerOptions {
@@ -41,10 +42,14 @@ export class Waker {
   async look(signal: AbortSignal): Promise<boolean> {
     const { store, log, call, now } = this.#options;
     try {
-      const wakes = await wakesToServe(store, now());
+      const wakes = await dueWakes(store, now());
       if (wakes.length === 0) return true;
+      // Where it is not known what is postponed, nothing is.
+      const postponed = await listPostponed(store).catch(() => []);
+      const found = wakesToServe(wakes, postponed, { now: now() }).length;
+      if (found === 0) return true;
       const answer = await call(signal);
-      const facts = { event: "woken", found: wakes.length, ...answer };
+      const facts = { event: "woken", found, ...answer };
       if (answer.served < answer.due) log.warn(facts, "the app could not serve all that is due");
       else log.info(facts, "the app was called for what is due");
       // The app tries again what it could not serve, and is called again while that is due.

@@ -25,7 +25,7 @@ function evictor(): { readonly evicted: string[]; readonly evict: LocalDiskOptio
 }
 
 function diskOf(options: Partial<LocalDiskOptions>): LocalDisk {
-  const openFiles = (): [] => [];
+  const openFiles = (): ReadonlyMap<string, () => Promise<number>> => new Map();
   return new LocalDisk({
     dataFolder,
     maxBytes: 100,
@@ -77,13 +77,26 @@ test("of released files the one that was used longest ago goes first, and no mor
 });
 
 test("an open tenant counts with all that its folder holds, and with what it has grown by", async () => {
-  const disk = diskOf({ openFiles: () => [{ tenantId: "acme", bytes: async () => 70 }] });
+  const disk = diskOf({ openFiles: () => new Map([["acme", async () => 70]]) });
   await write("acme", 70);
   disk.opened("acme");
   await disk.look();
   await write("acme", 20, "notes of Litestream");
   await disk.look();
   expect(disk.bytes).toBe(90);
+});
+
+test("what the store lacked of a file stays until another host has the tenant, and may go then", async () => {
+  const { evicted, evict } = evictor();
+  let isKept = true;
+  const disk = diskOf({ maxBytes: 1, evict: async (tenantId) => (isKept ? "kept" : await evict(tenantId)) });
+  await close(disk, "acme", "released", 30);
+  await disk.keep();
+  expect([evicted, disk.bytes]).toEqual([[], 30]);
+  isKept = false;
+  disk.elsewhere("acme");
+  await disk.keep();
+  expect([evicted, disk.bytes]).toEqual([["acme"], 0]);
 });
 
 test("an open tenant counts as it was closed until it is looked at", async () => {
@@ -113,7 +126,7 @@ test("a tenant that is opened again while its files are being counted is none th
 });
 
 test("opened, parked and evicted again and again, what counts is what is there", async () => {
-  const disk = diskOf({ openFiles: () => [] });
+  const disk = diskOf({});
   for (let turn = 0; turn < 50; turn += 1) {
     const tenantId = `tenant-${turn % 7}`;
     await close(disk, tenantId, turn % 3 === 0 ? "parked" : "released", 30);

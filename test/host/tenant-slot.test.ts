@@ -28,6 +28,7 @@ beforeEach(async () => {
     onOpened: () => {},
     onParked: () => {},
     onReleased: () => {},
+    onElsewhere: () => {},
   });
 });
 

@@ -122,7 +122,7 @@ test("a tenant that is damaged is woken ever more rarely, and keeps its wake", a
   watch.start();
   await vi.advanceTimersByTimeAsync(20 * minute);
   const minutes = woken.map((line) => Number(line.slice(-5, -3)) - 5);
-  expect([minutes.length, minutes.at(-1)]).toEqual([6, expect.toSatisfy((at: number) => at >= 16)]);
+  expect(minutes).toEqual([0, 2, 5, 11]);
   expect(keys).toContain(wakeKey("broken", start));
 });
 

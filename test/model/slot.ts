@@ -53,6 +53,7 @@ export class ModelSlot {
   #users = 0;
   #asked = 0;
   #isStopping = false;
+  #closings = 0;
   #wakes: TenantWakes;
   #older: OpenTenant | null = null;
   #onUnused = (): void => {};
@@ -335,7 +336,10 @@ export class ModelSlot {
   async #close(work: () => Promise<State>): Promise<void> {
     const closing = work().then((next) => {
       this.#state = next;
-      if (!this.keepsClaim) this.#wakes = this.#newWakes(next.kind === "parked" ? next.wake : null);
+      // A slot that is closed is remembered for a while, or forgotten.
+      this.#closings += 1;
+      if (next.kind === "parked") this.#wakes = this.#newWakes(next.wake);
+      else if (!this.keepsClaim && this.#closings % 2 === 0) this.#wakes = this.#newWakes(null);
     });
     this.#state = { kind: "closing", closing };
     await closing;

@@ -126,6 +126,15 @@ test("what a host has left standing when it parked a tenant is its own afterward
   expect(await inStore()).toEqual([]);
 });
 
+test("a wake of an earlier epoch stands for nothing any more: another host may have had the tenant meanwhile", async () => {
+  await wakes.ensure(at);
+  wakes.begin(3);
+  await wakes.ensure(at);
+  expect(await inStore()).toEqual([wakeKey("acme", at), wakeKey("acme", at, 3)]);
+  await wakes.settle(null);
+  expect(await inStore()).toEqual([]);
+});
+
 test("a wake that somebody put by hand, without an epoch, is due, and goes with the tenant's runs", async () => {
   const byHand = "wakes/2026-11-23T10:05/acme";
   await workspace.inner.put(byHand, "");

@@ -11,11 +11,13 @@ const never = new AbortController().signal;
 
 let keys: string[];
 let storeError: Error | null;
+let postponedError: Error | null;
 let answer: WakeAnswer | Error;
 let calls: number;
 let sleeps: number[];
 let log: ReturnType<typeof collectLog>;
 beforeEach(() => {
+  postponedError = null;
   [keys, storeError, answer, calls, sleeps, log] = [
     [wakeKey("acme", now)],
     null,
@@ -31,7 +33,8 @@ function waker(rounds = 1): { readonly waker: Waker; readonly signal: AbortSigna
   const stop = new AbortController();
   const store = {
     list: async (prefix: string) => {
-      if (storeError !== null) throw storeError;
+      if (storeError !== null || (prefix === "postponed/" && postponedError !== null))
+        throw storeError ?? postponedError;
       return keys.filter((key) => key.startsWith(prefix));
     },
   } as unknown as ObjectStore;
@@ -57,6 +60,13 @@ test("the app is not called for a tenant that is damaged before its next try, an
   expect(await waker().waker.look(never)).toBe(true);
   expect(calls).toBe(0);
   keys.push(wakeKey("other", now));
+  expect(await waker().waker.look(never)).toBe(true);
+  expect(calls).toBe(1);
+});
+
+test("where it cannot be told what is postponed, nothing is", async () => {
+  keys.push("postponed/acme/2026-11-23T10:00/2026-11-23T10:10");
+  postponedError = new Error("the store is down");
   expect(await waker().waker.look(never)).toBe(true);
   expect(calls).toBe(1);
 });
