@@ -4,7 +4,8 @@ import type { Due, HostedTenant } from "./hosted-tenant.ts";
 import { LocalDisk } from "./local-disk.ts";
 import { OpeningQueue } from "./opening-queue.ts";
 import { ParkedTenants } from "./parked-tenants.ts";
-import { TenantSlot, type SlotOptions } from "./tenant-slot.ts";
+import type { SlotOptions } from "./slot-options.ts";
+import { TenantSlot } from "./tenant-slot.ts";
 import { sizeOf } from "./tenant-status.ts";
 
 /** Openings at a time: a restore is a process and a download, unparking some milliseconds. */

@@ -8,35 +8,21 @@ import {
   type StorageError,
   unavailable,
 } from "../storage/errors.ts";
-import type { StoragePorts } from "../storage/open-tenant.ts";
-import { ParkedFileLostError, releaseParked, type ParkedTenant } from "../storage/park.ts";
+import { ParkedFileLostError, type ParkedTenant } from "../storage/park.ts";
 import { TenantWakes } from "../storage/wakes.ts";
 import { CrashQuarantine } from "./crash-quarantine.ts";
-import type { Due, HostedTenant, HostedTenantOptions, Parked } from "./hosted-tenant.ts";
+import type { HostedTenant, Parked } from "./hosted-tenant.ts";
 import { Leftover } from "./leftover.ts";
 import type { Eviction } from "./local-disk.ts";
+import { giveAway } from "./give-away.ts";
 import { openHosted } from "./open-hosted.ts";
 import { maxRetryMs, OpeningBackoff } from "./opening-backoff.ts";
-import type { Approach, OpeningQueue, Turn } from "./opening-queue.ts";
+import type { Approach, Turn } from "./opening-queue.ts";
+import type { SlotOptions } from "./slot-options.ts";
 import { TenantUsers } from "./tenant-users.ts";
 
 /** Those who came before a tenant is to be let go get so long to end. */
 const usersGraceMs = 5_000;
-
-export type SlotOptions = Omit<HostedTenantOptions, "wakes" | "onBroken"> & {
-  readonly storage: StoragePorts;
-  readonly openings: OpeningQueue;
-  /** Told when the last one who used the tenant is done. */
-  readonly onUnused: () => void;
-  readonly onOpened: () => void;
-  /** Told when the tenant was not opened, as it is to be served elsewhere. */
-  readonly onElsewhere: () => void;
-  /** Told of a tenant that was claimed, and may have wakes in the store that are not known here. */
-  readonly onWakesUnknown: () => void;
-  readonly onParked: (slot: TenantSlot, due: Due | null) => void;
-  /** Told after a release when unfinished runs are due again; null if nothing is. */
-  readonly onReleased: (due: Due | null) => void;
-};
 
 type SlotState =
   | { readonly kind: "closed" }
@@ -181,7 +167,10 @@ export class TenantSlot {
   async release(): Promise<void> {
     if (this.#state.kind !== "parked") return;
     const { parked } = this.#state;
-    await this.#close(() => this.#releaseParked(parked));
+    await this.#close(async () => {
+      await giveAway(parked, this.#options);
+      return { kind: "closed" };
+    });
   }
 
   /** Deletes the file of a tenant that is nobody's here, unless it holds what the store does not. */
@@ -340,19 +329,6 @@ export class TenantSlot {
       await this.#leftover.abandon(tenant, unavailable(this.tenantId, error));
       return { kind: "closed" };
     }
-  }
-
-  async #releaseParked({ tenant, due }: Parked): Promise<SlotState> {
-    const facts = { tenant: this.tenantId, epoch: tenant.epoch };
-    try {
-      await releaseParked(tenant, this.#options.storage);
-      this.#options.onReleased(due);
-      this.#options.log.info({ event: "tenant.released", ...facts }, "tenant released");
-    } catch (error) {
-      // All of it is durable, and its wake stands: whoever wants it next claims it.
-      this.#options.log.warn({ err: error, ...facts }, "a parked tenant could not be given away");
-    }
-    return { kind: "closed" };
   }
 
   /** The epoch is over for this host; unfinished runs go on in the next one, at once unless that happens again and again. */

@@ -33,8 +33,8 @@ function waker(rounds = 1): { readonly waker: Waker; readonly signal: AbortSigna
   const stop = new AbortController();
   const store = {
     list: async (prefix: string) => {
-      if (storeError !== null || (prefix === "postponed/" && postponedError !== null))
-        throw storeError ?? postponedError;
+      if (storeError !== null) throw storeError;
+      if (prefix === "postponed/" && postponedError !== null) throw postponedError;
       return keys.filter((key) => key.startsWith(prefix));
     },
   } as unknown as ObjectStore;
