@@ -31,6 +31,14 @@ async function main(): Promise<void> {
   );
   const onFenced = (): void => process.exit(exitCodes.fenced);
   let stopping = false;
+  // One that comes before there is a worker is heeded as soon as there is something to undo.
+  let early: NodeJS.Signals | null = null;
+  let stop = (signal: NodeJS.Signals): void => {
+    if (early !== null) process.exit(exitCodes.failed);
+    early = signal;
+  };
+  process.on("SIGINT", (signal) => stop(signal));
+  process.on("SIGTERM", (signal) => stop(signal));
   const drain = (why: object): void => {
     stopping = true;
     log.info({ event: "draining", ...why }, "draining");
@@ -45,11 +53,16 @@ async function main(): Promise<void> {
     await storage.then(({ giveUp }) => giveUp()).catch(() => {});
     throw error;
   });
+  if (early !== null) {
+    log.info({ event: "stopped", signal: early }, "stopped before it served anything");
+    await storage.then(({ giveUp }) => giveUp());
+    process.exit(exitCodes.done);
+  }
   const onIdle = (): void => {
     if (!stopping) drain({ idleMs: config.exitIdleMs });
   };
   const worker = await startWorker({ config, log, environment, storage, onFenced, onIdle });
-  const stop = (signal: NodeJS.Signals): void => {
+  stop = (signal) => {
     if (stopping) process.exit(exitCodes.failed);
     drain({ signal });
   };
@@ -58,8 +71,7 @@ async function main(): Promise<void> {
     worker.reportUncaught(error);
     process.exit(exitCodes.failed);
   });
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  if (early !== null) stop(early);
 }
 
 async function openStorage(options: Omit<HostStorageOptions, "supervise">): Promise<HostStorage> {

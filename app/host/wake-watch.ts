@@ -1,7 +1,7 @@
 import type { EngineLog } from "../engine/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { DrainingError, TenantUnavailableError } from "../storage/errors.ts";
-import { listPostponed, postpone, wakesToServe, type Postponed } from "../storage/postponed.ts";
+import { isForgotten, listPostponed, postpone, wakesToServe, type Postponed } from "../storage/postponed.ts";
 import { sideBySide } from "../storage/side-by-side.ts";
 import { allWakes, type Wake } from "../storage/wakes.ts";
 import type { WakeCounts } from "./host.ts";
@@ -15,8 +15,8 @@ const openAtOnce = 4;
 export interface WakeWatchOptions {
   readonly store: ObjectStore;
   readonly log: EngineLog;
-  /** Opens the wake's tenant unless it is open; rejects if it cannot be opened now. */
-  readonly wake: (wake: Wake) => Promise<void>;
+  /** Opens the wake's tenant unless it is open; rejects if it cannot be opened now. `keys` are all its wakes that are known. */
+  readonly wake: (wake: Wake, keys: readonly string[]) => Promise<void>;
   /** Told at each look of all that there is, due or not, before any wake is served. */
   readonly onSeen: (wakes: readonly Wake[], postponed: readonly Postponed[]) => void;
   /** Whether the store answers, as far as is known: without it no failure is a tenant's own. */
@@ -135,11 +135,14 @@ export class WakeWatch {
     const near = wakesToServe(wakes, postponed, { now, until: now + scanEveryMs });
     for (const wake of near) if (wake.at > now) this.expect(wake);
     const due = near.filter(({ at }) => at <= now);
+    const keys = Map.groupBy(wakes, ({ tenantId }) => tenantId);
     const tenants = new Set(due.map(({ tenantId }) => tenantId));
     const unserved = new Set<string>();
     await sideBySide(due, openAtOnce, async (wake) => {
-      if (this.#stopped || !(await this.#serve(wake))) unserved.add(wake.tenantId);
+      const known = keys.get(wake.tenantId)?.map(({ key }) => key);
+      if (this.#stopped || !(await this.#serve(wake, known))) unserved.add(wake.tenantId);
     });
+    await this.#forget(postponed, (tenantId) => tenants.has(tenantId) && !unserved.has(tenantId));
     return { due: tenants.size, served: tenants.size - unserved.size };
   }
 
@@ -154,9 +157,17 @@ export class WakeWatch {
     return { wakes, postponed };
   }
 
-  async #serve(wake: Wake): Promise<boolean> {
+  /** Of those that are open by now, and those that nobody heeds any more, no entry stays; what fails is done by the next look. */
+  async #forget(postponed: readonly Postponed[], isWell: (tenantId: string) => boolean): Promise<void> {
+    const now = Date.now();
+    for (const entry of postponed)
+      if (isWell(entry.tenantId) || isForgotten(entry, now))
+        await this.#options.store.delete(entry.key).catch(() => {});
+  }
+
+  async #serve(wake: Wake, keys: readonly string[] = [wake.key]): Promise<boolean> {
     try {
-      await this.#options.wake(wake);
+      await this.#options.wake(wake, keys);
       return true;
     } catch (error) {
       this.#options.log.warn(

@@ -86,7 +86,7 @@ export class WorkerHost implements Host {
     this.#wakes = new WakeWatch({
       store,
       log,
-      wake: (wake) => this.#wake(wake),
+      wake: (wake, keys) => this.#wake(wake, keys),
       onSeen: (wakes, postponed) => this.#noteSeen(wakes, postponed),
       isStoreUp: () => storage.hostRecord.trouble === null,
     });
@@ -260,12 +260,12 @@ export class WorkerHost implements Host {
   }
 
   /** Whoever has the tenant of a wake, and lives, looks after it; when that host is lost, its wakes are looked at again. */
-  async #wake({ tenantId, key }: Wake): Promise<void> {
+  async #wake({ tenantId, key }: Wake, keys: readonly string[]): Promise<void> {
     if (this.#state !== "serving") throw new DrainingError();
     const later = this.#places.dueLater(tenantId, key);
     if (later !== null) return this.#wakes.expect({ tenantId, key, at: later });
     const slot = this.#places.slot(tenantId);
-    slot.wakes.adopt(key);
+    for (const one of keys) slot.wakes.adopt(one);
     try {
       await slot.look();
     } catch (error) {

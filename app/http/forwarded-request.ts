@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { Context } from "hono";
-import { forwardedHeader } from "./arrival.ts";
+import { forwardedHeader, hostHeader, notHereHeader, viaHeader } from "./arrival.ts";
 import { endToEnd } from "./end-to-end.ts";
 import type { ForwardedRequest } from "./forward.ts";
 import { HttpProblem } from "./problems.ts";
@@ -13,6 +13,9 @@ const ownWords = new Set([
   "fly-replay-failed",
   "fly-replay-src",
   forwardedHeader,
+  hostHeader,
+  notHereHeader,
+  viaHeader,
   "x-forwarded-for",
   "x-request-id",
 ]);

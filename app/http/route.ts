@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { DrainingError, ElsewhereError, type Arrived, type Holder, type Host } from "../host/host.ts";
 import { arrivalOf, notHereHeader, type Arrival, type Routing } from "./arrival.ts";
 import { wholeBody } from "./body.ts";
+import { endToEnd } from "./end-to-end.ts";
 import {
   cameByFly,
   flyReplay,
@@ -231,7 +232,8 @@ function notHere({ code, message, retryAfterSeconds }: NotBegun): HttpProblem {
 
 function mayRepeat(c: Context, repeats: Repeats): boolean {
   if (c.req.method === "GET" || c.req.method === "HEAD" || repeats === "always") return true;
-  return repeats === "with-key" && c.req.header("idempotency-key") !== undefined;
+  // A key that `connection` names does not get as far as the other host.
+  return repeats === "with-key" && endToEnd(c.req.raw.headers).some(([name]) => name === "idempotency-key");
 }
 
 function perhapsDone(answer: NotBegun): HttpProblem {

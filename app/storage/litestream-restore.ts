@@ -8,11 +8,22 @@ import { startLitestream, type Environment } from "./litestream-process.ts";
 export class RestoreError extends Error {
   override readonly name: string = "RestoreError";
   readonly replicaUrl: string;
-  constructor(replicaUrl: string, why: string, options?: ErrorOptions) {
+  /** Whether it tells nothing of the replica: it was cut off, or disk or store were not up to it. */
+  readonly isPassing: boolean;
+  constructor(
+    replicaUrl: string,
+    why: string,
+    { isPassing = false, ...options }: ErrorOptions & { readonly isPassing?: boolean } = {},
+  ) {
     super(`The restore from "${replicaUrl}" failed: ${why}`, options);
     this.replicaUrl = replicaUrl;
+    this.isPassing = isPassing;
   }
 }
+
+/** What Litestream's last words have in them when this Machine or the way to the store is to blame. */
+const passingTrouble =
+  /no space left|disk quota|too many open files|cannot allocate|connection (?:refused|reset)|broken pipe|timeout|timed out|deadline exceeded|no such host|unreachable|StatusCode: 5\d\d|SlowDown|unexpected EOF/i;
 
 /** The replica holds nothing at all, or, where a txid was asked for, nothing that leads up to it. */
 export class ReplicaMissingError extends RestoreError {
@@ -49,6 +60,7 @@ export async function restoreReplica(options: {
     if (error instanceof RestoreError) throw error;
     throw new RestoreError(replicaUrl, error instanceof Error ? error.message : String(error), {
       cause: error,
+      isPassing: errorCode(error) !== undefined,
     });
   }
 }
@@ -68,14 +80,16 @@ async function runRestore(options: Parameters<typeof restoreReplica>[0]): Promis
   }, timeoutMs);
   const end = await litestream.ended;
   clearTimeout(timer);
-  if (timedOut) throw new RestoreError(replicaUrl, `it took longer than ${timeoutMs} ms`);
+  if (timedOut)
+    throw new RestoreError(replicaUrl, `it took longer than ${timeoutMs} ms`, { isPassing: true });
   if (litestream.exitCode() !== 0) {
     if (end.includes("no matching backup files available")) {
       const what =
         options.txid === undefined ? "no backup" : `no backup that leads up to txid ${options.txid}`;
       throw new ReplicaMissingError(replicaUrl, `there is ${what}`);
     }
-    throw new RestoreError(replicaUrl, end);
+    const isPassing = litestream.exitCode() === null || passingTrouble.test(end);
+    throw new RestoreError(replicaUrl, end, { isPassing });
   }
   return { txid: readTxid(litestream.output()) };
 }

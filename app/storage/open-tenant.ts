@@ -122,6 +122,10 @@ export async function openTenant(
       ports.files.findLoss(path, store, marked ? replicaPath(tenantId, epoch) : null),
     onLoss: (why) => ports.onLocalLoss(tenantId, why),
     stillOurs: () => record.isCurrent(),
+  }).catch(async (error: unknown) => {
+    // What this Machine has of its own may be more than the store has: then the tenant is best opened here again.
+    if (local === undefined) await record.giveBack(claim.before?.host ?? null).catch(() => {});
+    throw error;
   });
   const restoreMs = ports.now() - claimedAt;
   const codec = await codecComing;

@@ -89,6 +89,20 @@ export class OwnedRecord {
     return released;
   }
 
+  /**
+   * Undoes the claim of a tenant that cannot be opened here, as if nobody had taken it from who had it before; the epoch's
+   * number stays used. Nothing may have been written or shown in it. Another host may be able to open it.
+   */
+  giveBack(host: string | null): Promise<void> {
+    const given = this.#write((record) => ({
+      ...record,
+      host,
+      lineage: record.lineage.filter(({ epoch }) => epoch !== this.epoch),
+    }));
+    this.#isOver = true;
+    return given;
+  }
+
   /** Whether the store still holds what we wrote last. */
   async isCurrent(): Promise<boolean> {
     return (await readTenantRecord(this.#store, this.tenantId))?.value.nonce === this.#record.value.nonce;

@@ -1,7 +1,9 @@
 import type { Claim } from "./claim.ts";
 import type { LocalEpoch } from "./data-folder.ts";
 import { TenantUnavailableError } from "./errors.ts";
+import { errorCode } from "./error-code.ts";
 import type { LocalFiles } from "./local-files.ts";
+import { StoreUnavailableError } from "./object-store.ts";
 import { newestMarked, type LineageEntry, type TenantRecord } from "./records.ts";
 import { currentSnapshot, type Snapshot } from "./snapshot.ts";
 
@@ -175,9 +177,15 @@ async function restoreFrom(
     if (error instanceof TenantUnavailableError) throw error;
     throw new TenantUnavailableError(
       `Tenant "${tenantId}" could not be restored from epoch ${source.epoch}: ${(error as Error).message}`,
-      { cause: error, retryAfterSeconds: 15, damage: "replica" },
+      { cause: error, retryAfterSeconds: 15, ...(isPassing(error) ? {} : { damage: "replica" }) },
     );
   }
+}
+
+/** Whether the failure tells nothing of the replica, but of this Machine, or of the way to the store. */
+function isPassing(error: unknown): boolean {
+  if (errorCode(error) !== undefined || error instanceof StoreUnavailableError) return true;
+  return error instanceof Error && "isPassing" in error && error.isPassing === true;
 }
 
 async function restoreInto(

@@ -5,8 +5,8 @@ const prefix = "postponed/";
 const minuteMs = 60_000;
 /** However long a tenant could not be opened, it is tried again after this. */
 const maxDelayMs = 60 * minuteMs;
-/** A tenant that was not tried for so long after its time may have been well meanwhile. */
-const forgottenAfterMs = 2 * maxDelayMs;
+/** A tenant that was not tried for so long after its time has been well meanwhile, or nobody was there to look. */
+const forgottenAfterMs = 10 * minuteMs;
 /** Clocks of hosts may differ by so much; what lies farther ahead than any host could have meant is not heeded. */
 const clockSlackMs = 2 * minuteMs;
 
@@ -32,6 +32,11 @@ export async function listPostponed(store: ObjectStore, tenantId?: string): Prom
     if (!isTenantName(tenant) || since === undefined || until === undefined) return [];
     return Number.isNaN(since + until) ? [] : [{ key, tenantId: tenant, since, until }];
   });
+}
+
+/** Whether the entry has no more effect on anything, whatever clock it was written by. */
+export function isForgotten({ until }: Postponed, now: number): boolean {
+  return now - until >= forgottenAfterMs + clockSlackMs || until - now > maxDelayMs + minuteMs + clockSlackMs;
 }
 
 /** The tenants whose wakes are not to be served at `now`. */

@@ -53,6 +53,7 @@ export function describeProfile(profile: CpuProfile, window: Window = always): s
   const idle = times.get(idleGroup) ?? 0;
   times.delete(idleGroup);
   const busy = total - idle;
+  if (busy === 0) return "not looked at long enough to tell what it does";
   const shares = [...times]
     .map(([group, time]) => ({ group, share: time / busy }))
     .filter(({ share }) => share >= leastShare)

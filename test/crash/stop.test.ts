@@ -30,6 +30,16 @@ afterEach(async () => {
   await server.stop();
 });
 
+test("SIGTERM before the worker serves anything exits 0, with no Litestream and no record that says it lives", async () => {
+  const life = place.launch();
+  await life.first("litestream.started");
+  const litestreams = life.litestreams();
+  expect(await life.stop(), life.describe()).toBe(0);
+  for (const pid of litestreams) expect(await isRunning(pid)).toBe(false);
+  const hosts = await Promise.all((await store.list("hosts/")).map((key) => store.get(key)));
+  for (const host of hosts) expect(String(Buffer.from(host?.body ?? ""))).toContain('"fenced"');
+});
+
 test("SIGTERM under load exits 0, loses nothing, leaves wakes for what is unfinished and no Litestream", async () => {
   const life = await place.start();
   const ledger = new Ledger();

@@ -18,9 +18,11 @@ let damaged: Set<string>;
 let isStoreUp: boolean;
 let waitFor: Map<string, Promise<void>>;
 let watch: WakeWatch;
+let told: (readonly string[])[];
 
 beforeEach(() => {
   vi.useFakeTimers({ now: start });
+  told = [];
   [keys, woken, lists, seen, failing, waitFor] = [[], [], 0, [], new Set(), new Map()];
   [damaged, isStoreUp] = [new Set(), true];
   const store = {
@@ -30,8 +32,10 @@ beforeEach(() => {
       return keys.filter((key) => key.startsWith(prefix)).toSorted();
     },
     put: async (key: string) => void keys.push(key),
+    delete: async (key: string) => void (keys = keys.filter((one) => one !== key)),
   } as unknown as ObjectStore;
-  const wake = async ({ tenantId }: Wake): Promise<void> => {
+  const wake = async ({ tenantId }: Wake, known: readonly string[]): Promise<void> => {
+    told.push(known);
     woken.push(`${tenantId} ${new Date().toISOString().slice(14, 19)}`);
     await waitFor.get(tenantId);
     if (failing.has(tenantId)) throw new Error("it cannot be opened");
@@ -114,6 +118,20 @@ test("a tenant that is due by several wakes counts once, and as served only if n
   ]);
   expect(await watch.scan()).toEqual({ due: 2, served: 1 });
   expect(woken).toHaveLength(4);
+});
+
+test("whoever opens a tenant for a wake is told of all its wakes, also of those that are not due", async () => {
+  keys = [wakeKey("acme", start), wakeKey("acme", start + 600 * minute), wakeKey("other", start)];
+  await watch.scan();
+  expect(told).toContainEqual(keys.slice(0, 2));
+});
+
+test("of a tenant that could be opened, and of one that was well for long, nothing says any more that it is postponed", async () => {
+  const ofOpened = "postponed/acme/2026-11-23T10:00/2026-11-23T10:05";
+  const forgotten = "postponed/other/2026-11-23T08:00/2026-11-23T09:00";
+  keys = [wakeKey("acme", start), ofOpened, forgotten];
+  await watch.scan();
+  expect(keys).toEqual([wakeKey("acme", start)]);
 });
 
 test("a tenant that is damaged is woken ever more rarely, and keeps its wake", async () => {

@@ -288,6 +288,19 @@ test.each([
   expect(server.requests[1]?.body).toBe(server.requests[0]?.body);
 });
 
+test("what only hosts say of answers does not go on with a request, so that no echo of it is taken for the holder's", async () => {
+  const server = await hosts.holder((incoming, outgoing) => {
+    expect(
+      Object.keys(incoming.headers).filter((name) => /^holdfast-(host|via|not-here)$/.test(name)),
+    ).toEqual([]);
+    outgoing.end("{}");
+  });
+  sendsTo(here, server);
+  const made = { "holdfast-host": "host-2", "holdfast-via": "host-2", "holdfast-not-here": "1" };
+  expect((await hosts.send(here, "/v1/runs", { headers: made })).status).toBe(200);
+  expect(server.requests).toHaveLength(1);
+});
+
 test("a holder that is lost while it works is replaced: what may be repeated is done here", async () => {
   const server = await hosts.holder(() => {});
   sendsTo(here, server, 1);

@@ -90,6 +90,23 @@ test("a restore that fails says it in Litestream's words", { timeout }, async ()
   await expect(failed).rejects.not.toThrow(ReplicaMissingError);
 });
 
+test.each([
+  ["is killed", "kill -9 $$", true],
+  ["meets a full disk", 'echo "write: no space left on device" >&2; exit 1', true],
+  ["does not reach the store", 'echo "dial tcp 127.0.0.1:1: connect: connection refused" >&2; exit 1', true],
+  ["finds a gap", 'echo "cannot calc restore plan: non-contiguous ltx files" >&2; exit 1', false],
+])(
+  "a restore that %s tells of that, and not of the replica unless it does",
+  { timeout },
+  async (what, words, isPassing) => {
+    const binary = workspace.path(`litestream that ${what}`);
+    await writeFile(binary, `#!/bin/sh\n${words}\n`);
+    await chmod(binary, 0o755);
+    const failed = restore("file:///nowhere", workspace.path(`${what}.db`), { binary });
+    await expect(failed).rejects.toMatchObject({ name: "RestoreError", isPassing });
+  },
+);
+
 test("a damaged replica leaves no file behind", { timeout }, async () => {
   const { replicaUrl } = await replicate("damaged");
   const level = `${replicaUrl.slice("file://".length)}/ltx/0`;

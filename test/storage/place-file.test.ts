@@ -306,6 +306,15 @@ test("a replica that ends before the txid that was recorded at the release is re
   expect((await place(claimAfter(marked(2, { txid: 7 })))).from).toEqual({ epoch: 2, txid: 7 });
 });
 
+test.each([
+  ["was cut off", Object.assign(new Error("it was killed"), { isPassing: true }), null],
+  ["found no room on the disk", Object.assign(new Error("no space left"), { code: "ENOSPC" }), null],
+  ["found a gap", new Error("a transaction is missing"), "replica"],
+])("a restore that %s says whether the replica is damaged", async (_what, error, damage) => {
+  const restore: PlacePorts["restore"] = () => Promise.reject(error);
+  await expect(place(claimAfter(marked(2)), { restore })).rejects.toMatchObject({ damage });
+});
+
 test("a restored file that is damaged is refused, and is not left to be used later", async () => {
   const restore: PlacePorts["restore"] = async ({ outputPath }) => {
     await writeFile(outputPath, Buffer.alloc(8_192, 7));

@@ -1,0 +1,47 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openTenant, type StoragePorts } from "../../app/storage/open-tenant.ts";
+import { readFacts, TenantWorkspace, writeFact } from "../support/storage.ts";
+
+let workspace: TenantWorkspace;
+
+beforeAll(async () => {
+  workspace = await TenantWorkspace.open();
+});
+
+afterAll(() => workspace.close());
+
+/** A host on a Machine of its own, with nothing on its disk. */
+async function hostOn(machine: string, changes: Partial<StoragePorts> = {}): Promise<StoragePorts> {
+  const hostRecord = await workspace.stores.host({ machine });
+  const dataFolder = join(workspace.dataFolder, machine);
+  return await workspace.ports({ hostRecord, dataFolder, ...changes });
+}
+
+const restore = (): Promise<never> => Promise.reject(new Error("there is no space left"));
+
+test("a tenant that cannot be opened on one host is opened by another, which finds all of it", async () => {
+  const first = await openTenant("acme", await hostOn("first"));
+  await writeFact(first, "acknowledged");
+  await first.release(async () => {});
+  await workspace.stores.editRecord("acme", (record) => ({ ...record, snapshot: null }));
+  const sick = await hostOn("sick", { restore });
+  await expect(openTenant("acme", sick)).rejects.toThrow("no space left");
+  const { host, epoch, lineage } = await workspace.stores.tenantRecord("acme");
+  expect([host, epoch, lineage.map((entry) => entry.epoch)]).toEqual([null, 2, [1]]);
+  const well = workspace.keep(await openTenant("acme", await hostOn("well")));
+  expect([well.epoch, await readFacts(well)]).toEqual([3, ["acknowledged"]]);
+});
+
+test("whose host crashed is still known after another could not open it", async () => {
+  const crashed = await hostOn("crashed");
+  const first = workspace.keep(await openTenant("lost", crashed));
+  await writeFact(first, "acknowledged");
+  await first.durable();
+  await crashed.hostRecord.retire();
+  const sick = await hostOn("sick", { restore });
+  await expect(openTenant("lost", sick)).rejects.toThrow("no space left");
+  expect((await workspace.stores.tenantRecord("lost")).host).toBe(crashed.hostRecord.identity.id);
+  const well = workspace.keep(await openTenant("lost", await hostOn("well")));
+  expect([well.followsRelease, await readFacts(well)]).toEqual([false, ["acknowledged"]]);
+});
