@@ -133,7 +133,7 @@ export async function evictFile(dataFolder: string, tenantId: string): Promise<b
 }
 
 /** Whether the file may hold what the store does not, and may be used again. */
-function mayHoldMore({ bootId, released, parked }: EpochNote): boolean {
+export function mayHoldMore({ bootId, released, parked }: EpochNote): boolean {
   return bootId !== null && released === null && parked !== true;
 }
 

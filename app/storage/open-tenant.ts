@@ -3,7 +3,7 @@ import { schemaVersion } from "../../db/migrate.ts";
 import { claimTenant, type Claimer, type FarFromHome } from "./claim.ts";
 import type { Codec } from "./codec.ts";
 import { ColdReads } from "./cold-reads.ts";
-import type { LocalEpoch } from "./data-folder.ts";
+import { mayHoldMore, type LocalEpoch } from "./data-folder.ts";
 import { ElsewhereError, TenantUnavailableError } from "./errors.ts";
 import { gather } from "./gather.ts";
 import type { OwnHostRecord } from "./host-record.ts";
@@ -124,7 +124,8 @@ export async function openTenant(
     stillOurs: () => record.isCurrent(),
   }).catch(async (error: unknown) => {
     // What this Machine has of its own may be more than the store has: then the tenant is best opened here again.
-    if (local === undefined) await record.giveBack(claim.before?.host ?? null).catch(() => {});
+    if (local === undefined || !mayHoldMore(local.note))
+      await record.giveBack(claim.before?.host ?? null).catch(() => {});
     throw error;
   });
   const restoreMs = ports.now() - claimedAt;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openTenant, type StoragePorts } from "../../app/storage/open-tenant.ts";
-import { readFacts, TenantWorkspace, writeFact } from "../support/storage.ts";
+import { crash, readFacts, TenantWorkspace, writeFact } from "../support/storage.ts";
 
 let workspace: TenantWorkspace;
 
@@ -31,6 +31,26 @@ test("a tenant that cannot be opened on one host is opened by another, which fin
   expect([host, epoch, lineage.map((entry) => entry.epoch)]).toEqual([null, 2, [1]]);
   const well = workspace.keep(await openTenant("acme", await hostOn("well")));
   expect([well.epoch, await readFacts(well)]).toEqual([3, ["acknowledged"]]);
+});
+
+test("an older copy that was released does not keep a tenant where it cannot be opened, and one with more in it does", async () => {
+  const old = await openTenant("older", await hostOn("sick"));
+  await old.release(async () => {});
+  const newer = await openTenant("older", await hostOn("well"));
+  await writeFact(newer, "acknowledged");
+  await newer.release(async () => {});
+  await workspace.stores.editRecord("older", (record) => ({ ...record, snapshot: null }));
+  const sick = await hostOn("sick", { restore });
+  await expect(openTenant("older", sick)).rejects.toThrow("no space left");
+  expect((await workspace.stores.tenantRecord("older")).host).toBe(null);
+  const again = await openTenant("older", await hostOn("well"));
+  await crash(again, "not shipped");
+  const { host } = await workspace.stores.tenantRecord("older");
+  const findLoss = (): Promise<string> => Promise.resolve("it is shorter than it was");
+  const next = await hostOn("well", { restore });
+  const files = Object.assign(next.files, { findLoss });
+  await expect(openTenant("older", { ...next, files })).rejects.toThrow("no space left");
+  expect((await workspace.stores.tenantRecord("older")).host).not.toBe(host);
 });
 
 test("whose host crashed is still known after another could not open it", async () => {
