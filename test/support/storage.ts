@@ -71,7 +71,7 @@ export class StoreWorkspace {
 
   async close(): Promise<void> {
     for (const host of this.#hosts) await host.stop();
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 }
 

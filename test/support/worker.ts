@@ -75,7 +75,7 @@ export class WorkerPlace {
   async close(): Promise<void> {
     for (const life of this.#lives) await life.killHard();
     await removeSocketFolder(locateLitestreamSocket(this.dataFolder));
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
 }
 
