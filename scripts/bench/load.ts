@@ -17,6 +17,12 @@ export interface Target {
   readonly tenant: string;
 }
 
+/** A token of the target's tenant that starts and reads runs. */
+export async function tokenFor({ tokenSecret, tenant }: Target): Promise<string> {
+  const request = { tenant, sub: "bench", scope: "runs:read runs:write", expiresIn: "1h" } as const;
+  return await signToken(request, tokenSecret);
+}
+
 /** A tenant's users: each starts a run, waits for its end, starts another. */
 export class Load {
   readonly #url: string;
@@ -28,9 +34,8 @@ export class Load {
     this.#token = token;
   }
 
-  static async on({ url, tokenSecret, tenant }: Target): Promise<Load> {
-    const request = { tenant, sub: "bench", scope: "runs:read runs:write", expiresIn: "1h" } as const;
-    return new Load(url, await signToken(request, tokenSecret));
+  static async on(target: Target): Promise<Load> {
+    return new Load(target.url, await tokenFor(target));
   }
 
   close(): void {

@@ -2,8 +2,7 @@ import { randomUUID } from "node:crypto";
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as z from "zod";
-import { signToken } from "../../app/http/token.ts";
-import type { Target } from "./load.ts";
+import { tokenFor, type Target } from "./load.ts";
 
 /** A request that is repeated, too. */
 const answerWithinMs = 3 * 60_000;
@@ -22,9 +21,8 @@ export class TenantClient {
     this.#token = token;
   }
 
-  static async on({ url, tokenSecret, tenant }: Target): Promise<TenantClient> {
-    const request = { tenant, sub: "bench", scope: "runs:read runs:write", expiresIn: "1h" } as const;
-    return new TenantClient(url, await signToken(request, tokenSecret));
+  static async on(target: Target): Promise<TenantClient> {
+    return new TenantClient(target.url, await tokenFor(target));
   }
 
   /** Resolves with the run's id at its 202, or where `toCompletion` is set, when it has completed. */
