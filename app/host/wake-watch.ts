@@ -17,8 +17,10 @@ export interface WakeWatchOptions {
   readonly log: EngineLog;
   /** Opens the wake's tenant unless it is open; rejects if it cannot be opened now. `keys` are all its wakes that are known. */
   readonly wake: (wake: Wake, keys: readonly string[]) => Promise<void>;
-  /** Told at each look of all that there is, due or not, before any wake is served. */
-  readonly onSeen: (wakes: readonly Wake[], postponed: readonly Postponed[]) => void;
+  /** Told at each look of every wake that there is, due or not, before any is served. */
+  readonly onSeen: (wakes: readonly Wake[]) => void;
+  /** Whether the tenant is this host's: what is open is not broken. */
+  readonly isHere: (tenantId: string) => boolean;
   /** Whether the store answers, as far as is known: without it no failure is a tenant's own. */
   readonly isStoreUp: () => boolean;
 }
@@ -78,6 +80,7 @@ export class WakeWatch {
     this.#isAskedAgain = this.#seeing !== null;
     if (this.#stopped || this.#seeing !== null) return;
     this.#seeing = this.#list()
+      .then(({ postponed }) => this.#forget(postponed))
       // Else the next look tells.
       .catch(() => {})
       .then(() => {
@@ -142,8 +145,9 @@ export class WakeWatch {
       const known = keys.get(wake.tenantId)?.map(({ key }) => key);
       if (this.#stopped || !(await this.#serve(wake, known))) unserved.add(wake.tenantId);
     });
-    await this.#forget(postponed, (tenantId) => tenants.has(tenantId) && !unserved.has(tenantId));
-    return { due: tenants.size, served: tenants.size - unserved.size };
+    const served = new Set([...tenants].filter((tenantId) => !unserved.has(tenantId)));
+    await this.#forget(postponed, served);
+    return { due: tenants.size, served: served.size };
   }
 
   async #list(): Promise<{ readonly wakes: readonly Wake[]; readonly postponed: readonly Postponed[] }> {
@@ -153,16 +157,17 @@ export class WakeWatch {
       return [];
     });
     const [wakes, postponed] = await Promise.all([allWakes(store), listing]);
-    onSeen(wakes, postponed);
+    onSeen(wakes);
     return { wakes, postponed };
   }
 
   /** Of those that are open by now, and those that nobody heeds any more, no entry stays; what fails is done by the next look. */
-  async #forget(postponed: readonly Postponed[], isWell: (tenantId: string) => boolean): Promise<void> {
+  async #forget(postponed: readonly Postponed[], served: ReadonlySet<string> = new Set()): Promise<void> {
+    const { store, isHere } = this.#options;
     const now = Date.now();
     for (const entry of postponed)
-      if (isWell(entry.tenantId) || isForgotten(entry, now))
-        await this.#options.store.delete(entry.key).catch(() => {});
+      if (served.has(entry.tenantId) || isHere(entry.tenantId) || isForgotten(entry, now))
+        await store.delete(entry.key).catch(() => {});
   }
 
   async #serve(wake: Wake, keys: readonly string[] = [wake.key]): Promise<boolean> {

@@ -3,7 +3,6 @@ import type { FarFromHome } from "../storage/claim.ts";
 import { DrainingError, ElsewhereError, TenantUnavailableError, type Holder } from "../storage/errors.ts";
 import { RestorePoints } from "../storage/restore-points.ts";
 import { FencedError } from "../storage/host-record.ts";
-import type { Postponed } from "../storage/postponed.ts";
 import type { Wake } from "../storage/wakes.ts";
 import type { Arrived, Host, Readiness, Tenant, TenantStatus, WakeCounts } from "./host.ts";
 import type { HostedTenant } from "./hosted-tenant.ts";
@@ -87,7 +86,8 @@ export class WorkerHost implements Host {
       store,
       log,
       wake: (wake, keys) => this.#wake(wake, keys),
-      onSeen: (wakes, postponed) => this.#noteSeen(wakes, postponed),
+      onSeen: (wakes) => this.#places.adopt(wakes),
+      isHere: (tenantId) => this.#places.isHere(tenantId),
       isStoreUp: () => storage.hostRecord.trouble === null,
     });
     this.#routes = new Routes(storage.peers, {
@@ -272,14 +272,6 @@ export class WorkerHost implements Host {
       if (!(error instanceof ElsewhereError) || error.holder === null) throw error;
       this.#routes.watch(error.holder.hostId);
     }
-  }
-
-  #noteSeen(wakes: readonly Wake[], postponed: readonly Postponed[]): void {
-    this.#places.adopt(wakes);
-    const { store } = this.#options.storage;
-    // What is open is not broken; where this fails the next look does it.
-    for (const { tenantId, key } of postponed)
-      if (this.#places.isHere(tenantId)) void store.delete(key).catch(() => {});
   }
 
   #noteHolder(tenantId: string, holder: Holder): void {

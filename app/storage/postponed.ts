@@ -7,8 +7,10 @@ const minuteMs = 60_000;
 const maxDelayMs = 60 * minuteMs;
 /** A tenant that was not tried for so long after its time has been well meanwhile, or nobody was there to look. */
 const forgottenAfterMs = 10 * minuteMs;
-/** Clocks of hosts may differ by so much; what lies farther ahead than any host could have meant is not heeded. */
+/** Clocks of hosts may differ by so much. */
 const clockSlackMs = 2 * minuteMs;
+/** What lies farther ahead than any host could have meant, with its minute rounded up, is not heeded. */
+const maxAheadMs = maxDelayMs + minuteMs + clockSlackMs;
 
 /**
  * A tenant that could not be opened, by its own fault: until when its wakes are not served, so that no host is started for it
@@ -36,14 +38,12 @@ export async function listPostponed(store: ObjectStore, tenantId?: string): Prom
 
 /** Whether the entry has no more effect on anything, whatever clock it was written by. */
 export function isForgotten({ until }: Postponed, now: number): boolean {
-  return now - until >= forgottenAfterMs + clockSlackMs || until - now > maxDelayMs + minuteMs + clockSlackMs;
+  return now - until >= forgottenAfterMs + clockSlackMs || until - now > maxAheadMs;
 }
 
 /** The tenants whose wakes are not to be served at `now`. */
 function postponedAt(postponed: readonly Postponed[], now: number): ReadonlySet<string> {
-  const heeded = postponed.filter(
-    ({ until }) => now < until && until <= now + maxDelayMs + minuteMs + clockSlackMs,
-  );
+  const heeded = postponed.filter(({ until }) => now < until && until - now <= maxAheadMs);
   return new Set(heeded.map(({ tenantId }) => tenantId));
 }
 

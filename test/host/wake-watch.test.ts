@@ -42,7 +42,14 @@ beforeEach(() => {
     if (damaged.has(tenantId)) throw new TenantUnavailableError("it is damaged", { damage: "file" });
   };
   const onSeen = (wakes: readonly Wake[]): void => void (seen = wakes.map(({ tenantId }) => tenantId));
-  watch = new WakeWatch({ store, log: collectLog(), wake, onSeen, isStoreUp: () => isStoreUp });
+  watch = new WakeWatch({
+    store,
+    log: collectLog(),
+    wake,
+    onSeen,
+    isHere: () => false,
+    isStoreUp: () => isStoreUp,
+  });
 });
 
 afterEach(async () => {
