@@ -142,7 +142,7 @@ test("a replayed request goes no further", async () => {
   expect(client.host.arrivals).toEqual(["forwarded"]);
 });
 
-test("a replay that a client makes up is replayed as any other request of its", async () => {
+test("a replay that a client makes up is replayed as any other request of that client", async () => {
   const headers = { "fly-replay-src": "instance=11aa44ee;region=ord;t=1;state=holder" };
   const answer = await client.send("/v1/runs", { headers });
   expect(answer.headers.get("fly-replay")).toMatch(/^instance=00bb33ff;/);

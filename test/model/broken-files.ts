@@ -1,7 +1,6 @@
-import { StoreUnavailableError } from "../../app/storage/object-store.ts";
 import type { TenantRecord } from "../../app/storage/records.ts";
 import type { Broken } from "./broken.ts";
-import { changed, edited, isTenants } from "./broken-ports.ts";
+import { changed, deafToItsRecord, edited, isTenants } from "./broken-ports.ts";
 import { ttlMs } from "./host.ts";
 import { restoreInto } from "./litestream.ts";
 
@@ -99,27 +98,23 @@ export const brokenFiles: Readonly<Record<string, Broken>> = {
           return await truth.list(prefix);
         },
       });
-      const assertHeard = (key: string): void => {
-        if (isRestoring && key === `hosts/${id}.json`) throw new StoreUnavailableError("It is cut off.");
-      };
+      const heard = deafToItsRecord(store, id, () => isRestoring);
       return {
         restore: async (source) => {
           isRestoring = true;
           looksAgain = true;
           return await restoreInto(disk, slow, source).finally(() => (isRestoring = false));
         },
-        store: changed(store, {
+        store: changed(heard, {
           get: async (key) => {
-            assertHeard(key);
             if (key.includes("/snapshots/")) return undefined;
             const own = written.get(key);
-            if (!isTenants(key) || !looksAgain || own === undefined) return await store.get(key);
+            if (!isTenants(key) || !looksAgain || own === undefined) return await heard.get(key);
             looksAgain = false;
             return { body: Buffer.from(own), etag: own };
           },
           put: async (key, body, condition) => {
-            assertHeard(key);
-            const put = await store.put(key, body, condition);
+            const put = await heard.put(key, body, condition);
             written.set(key, String(body));
             return put;
           },

@@ -1,4 +1,8 @@
-import type { StoredObject } from "../../app/storage/object-store.ts";
+import {
+  StoreUnavailableError,
+  type ObjectStore,
+  type StoredObject,
+} from "../../app/storage/object-store.ts";
 import type { TenantRecord } from "../../app/storage/records.ts";
 
 export function isTenants(key: string): boolean {
@@ -44,6 +48,23 @@ export function withGetter<Port extends object>(port: Port, name: keyof Port, re
       if (asked === name) return read();
       const value: unknown = Reflect.get(target, asked, target);
       return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** A way to the store on which a host hears nothing of its own record as long as `isDeaf` says so. */
+export function deafToItsRecord(store: ObjectStore, hostId: string, isDeaf: () => boolean): ObjectStore {
+  const assertHeard = (key: string): void => {
+    if (isDeaf() && key === `hosts/${hostId}.json`) throw new StoreUnavailableError("It is cut off.");
+  };
+  return changed(store, {
+    get: async (key) => {
+      assertHeard(key);
+      return await store.get(key);
+    },
+    put: async (key, ...rest) => {
+      assertHeard(key);
+      return await store.put(key, ...rest);
     },
   });
 }

@@ -1,6 +1,5 @@
-import { StoreUnavailableError } from "../../app/storage/object-store.ts";
 import type { Broken } from "./broken.ts";
-import { changed } from "./broken-ports.ts";
+import { changed, deafToItsRecord } from "./broken-ports.ts";
 import { ttlMs } from "./host.ts";
 
 const parts = /^(wakes\/[^/]+\/[^.]+)\.(\d+)(-.*)$/;
@@ -33,9 +32,7 @@ export const brokenWakes: Readonly<Record<string, Broken>> = {
       const asOld = (key: string): string => (own.has(key) ? key : key.replace(parts, "$1.0$3-$2"));
       let isClosing = false;
       // What it depends on is rare. Here one Machine takes long to close a file, and hears nothing of its record meanwhile.
-      const assertHeard = (key: string): void => {
-        if (isClosing && key === `hosts/${id}.json`) throw new StoreUnavailableError("It is cut off.");
-      };
+      const heard = deafToItsRecord(store, id, () => isClosing);
       return {
         connect: async (...rest) => {
           const file = await connect(...rest);
@@ -47,15 +44,10 @@ export const brokenWakes: Readonly<Record<string, Broken>> = {
           };
           return { ...file, connection: changed(file.connection, { close }) };
         },
-        store: changed(store, {
-          get: async (key) => {
-            assertHeard(key);
-            return await store.get(key);
-          },
-          put: async (key, ...rest) => {
-            assertHeard(key);
+        store: changed(heard, {
+          put: (key, ...rest) => {
             own.add(key);
-            return await store.put(key, ...rest);
+            return heard.put(key, ...rest);
           },
           list: async (prefix) => (await store.list(prefix)).map(asOld),
           delete: (key) => store.delete(key.replace(/\.0(-.*)-(\d+)$/, ".$2$1")),

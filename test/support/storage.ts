@@ -111,6 +111,12 @@ export class TenantWorkspace {
     return this.litestreams.dataFolder;
   }
 
+  /** As `ports`, of a new host on another Machine, with a disk of its own. */
+  async portsOn(machine: string, changes: Partial<StoragePorts> = {}): Promise<StoragePorts> {
+    const hostRecord = await this.stores.host({ machine });
+    return await this.ports({ hostRecord, dataFolder: join(this.dataFolder, machine), ...changes });
+  }
+
   /** What a tenant is opened with by a host; a new one of the same Machine, if none is given. */
   async ports(changes: Partial<StoragePorts> = {}): Promise<StoragePorts> {
     const hostRecord = changes.hostRecord ?? (await this.stores.host());
