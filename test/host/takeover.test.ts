@@ -19,10 +19,7 @@ afterEach(() => workspace.close());
 
 /** A host on a Machine and a disk of its own. */
 async function hostOn(machine: string, options: HostOptions = {}, region = "local"): Promise<WorkerHost> {
-  const identity = { machine, region, ttlMs, address: `http://${machine}` };
-  const hostRecord = await workspace.tenants.stores.host(identity);
-  const dataFolder = join(workspace.tenants.dataFolder, machine);
-  return await workspace.host({ ...options, storage: { hostRecord, dataFolder } });
+  return await workspace.hostOn({ machine, region, ttlMs }, options);
 }
 
 async function factsAt(host: WorkerHost, tenantId: string): Promise<readonly string[]> {

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WorkerHost } from "../../app/host/worker-host.ts";
 import { until } from "../support/litestream.ts";
@@ -15,9 +14,7 @@ const agents = [agentOf("sleeper", ({ step }) => step.sleep("long", "1h"))];
 
 /** A host on a Machine and a disk of its own. */
 async function hostOn(machine: string): Promise<WorkerHost> {
-  const hostRecord = await workspace.tenants.stores.host({ machine, address: `http://${machine}` });
-  const dataFolder = join(workspace.tenants.dataFolder, machine);
-  return await workspace.host({ agents, storage: { hostRecord, dataFolder } });
+  return await workspace.hostOn({ machine }, { agents });
 }
 
 async function startSleeper(host: WorkerHost, tenantId: string): Promise<void> {

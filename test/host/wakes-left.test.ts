@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WorkerHost } from "../../app/host/worker-host.ts";
@@ -18,10 +17,7 @@ const agents = [agentOf("sleeper", ({ step }) => step.sleep("long", "1h"))];
 
 /** A host on a Machine and a disk of its own, that has looked at the wakes once. */
 async function hostOn(machine: string, idleMs: number): Promise<WorkerHost> {
-  const hostRecord = await workspace.tenants.stores.host({ machine, ttlMs, address: `http://${machine}` });
-  const dataFolder = join(workspace.tenants.dataFolder, machine);
-  const releaseMs = 600_000;
-  const host = await workspace.host({ agents, idleMs, releaseMs, storage: { hostRecord, dataFolder } });
+  const host = await workspace.hostOn({ machine, ttlMs }, { agents, idleMs, releaseMs: 600_000 });
   await host.wakeDue();
   return host;
 }

@@ -1,10 +1,11 @@
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Agent, RunContext } from "../../app/engine/agent.ts";
 import type { Durability } from "../../app/engine/journal.ts";
 import { HostedTenant } from "../../app/host/hosted-tenant.ts";
 import { systemClocks, type Clocks } from "../../app/host/jump-guard.ts";
 import { WorkerHost } from "../../app/host/worker-host.ts";
-import type { OwnHostRecord } from "../../app/storage/host-record.ts";
+import type { HostIdentity, OwnHostRecord } from "../../app/storage/host-record.ts";
 import type { StoragePorts } from "../../app/storage/open-tenant.ts";
 import { anyAgent } from "./agent.ts";
 import { isRunning, until } from "./litestream.ts";
@@ -43,6 +44,17 @@ export class HostWorkspace {
 
   get log(): TenantWorkspace["stores"]["log"] {
     return this.tenants.stores.log;
+  }
+
+  /** On a Machine and a disk of its own. */
+  async hostOn(
+    identity: Partial<HostIdentity> & { readonly machine: string },
+    options: HostOptions = {},
+  ): Promise<WorkerHost> {
+    const { machine } = identity;
+    const hostRecord = await this.tenants.stores.host({ address: `http://${machine}`, ...identity });
+    const dataFolder = join(this.tenants.dataFolder, machine);
+    return await this.host({ ...options, storage: { hostRecord, dataFolder, ...options.storage } });
   }
 
   async host({
